@@ -1,0 +1,1 @@
+"""The Kubernetes that demo and tests run on."""

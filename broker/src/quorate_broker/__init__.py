@@ -1,0 +1,1 @@
+"""A Kafka-compatible message broker with Raft inside."""
