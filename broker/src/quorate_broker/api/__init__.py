@@ -1,1 +1,1 @@
-"""api."""
+"""The Kafka API, one module per key: read `context`, then `dispatch`."""

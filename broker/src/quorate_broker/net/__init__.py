@@ -1,1 +1,1 @@
-"""net."""
+"""Sockets: `server` faces Kafka clients, `peers` the other brokers."""
