@@ -1,0 +1,36 @@
+"""The registry of settings holds together, whatever rows are added to it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from quorate_broker import config
+
+
+def test_each_field_has_the_name_of_its_row() -> None:
+    for field in dataclasses.fields(config.Settings):
+        assert field.metadata["setting"].attribute == field.name
+        assert field.default == field.metadata["setting"].default
+
+
+def test_names_and_aliases_are_unique_and_none_is_the_prefix_of_another() -> None:
+    names = list(config.SETTINGS)
+    assert len({row.environment for row in config.SETTINGS.values()}) == len(names)
+    aliases = [row.alias for row in config.SETTINGS.values() if row.alias]
+    assert len(set(aliases)) == len(aliases)
+    for name in names:
+        assert not [other for other in names if other.startswith(f"{name}.")]
+
+
+def test_each_default_passes_its_own_check() -> None:
+    for row in config.SETTINGS.values():
+        value = list(row.default) if isinstance(row.default, tuple) else row.default
+        assert row.check(value) == row.default, row.name
+
+
+def test_each_row_says_what_it_is_for_and_its_unit() -> None:
+    for row in config.SETTINGS.values():
+        assert len(row.doc) > 10, row.name
+        for unit in ("bytes", "ms"):
+            if row.name.endswith(f".{unit}"):
+                assert row.unit == unit, row.name
