@@ -1,0 +1,132 @@
+"""What the members of a Raft group say to each other, and what each of them must not forget.
+
+Inert values. They are msgspec structs and not dataclasses because several are made per produce and
+a frozen struct is built in C. Indexes count records (a batch covers a range of them, an internal
+entry takes one); -1 means "nothing before the first entry". The entries of an `Append` are raw
+record batches and travel outside the encoded head: see `encoding`. `core` says who sends what when.
+
+    PreVote    -> PreVoteReply      may I stand? (changes nothing at the receiver)
+    Vote       -> VoteReply         I stand in this term
+    Append     -> AppendReply       entries; the reply counts only what the follower has synced
+    Heartbeat  -> HeartbeatReply    I lead; small, so that nodes may coalesce those of many groups
+    TimeoutNow                      stand at once: leadership is handed over
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+Term = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A term is written into a batch as its leader epoch, an int32."""
+Index = Annotated[int, msgspec.Meta(ge=-1, le=2**62)]
+
+
+class Peer(msgspec.Struct, frozen=True, order=True):
+    """One member: a node id alone is not enough, an emptied disk comes back as another member."""
+
+    node_id: int
+    incarnation: str
+
+
+class HardState(msgspec.Struct, frozen=True):
+    """Must be on disk before any message that was written under it leaves."""
+
+    term: int = 0
+    vote: Peer | None = None
+
+    def covers(self, other: HardState) -> bool:
+        """Whether having this on disk is at least as good as having `other` there."""
+        if self.term != other.term:
+            return self.term > other.term
+        return other.vote is None or self.vote == other.vote
+
+
+class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Would you vote for me in `term` (my own term plus one)?"""
+
+    term: Term
+    last_index: Index
+    last_term: Term
+
+
+class PreVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """`term` is the receiver's own term, `asked` the term of the question."""
+
+    term: Term
+    asked: Term
+    granted: bool
+
+
+class Vote(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """`transfer`: the leader itself asked for this election, so its lease does not protect it."""
+
+    term: Term
+    last_index: Index
+    last_term: Term
+    transfer: bool = False
+
+
+class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    term: Term
+    granted: bool
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Entries that follow (`prev_index`, `prev_term`), each buffer holding whole batches."""
+
+    term: Term
+    prev_index: Index
+    prev_term: Term
+    commit: Index
+    entries: tuple[Buffer, ...] = ()
+
+
+class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Accepted: the sender's log is on disk and equal to the leader's up to `match`.
+
+    Refused (`rejected` is the `prev_index` that did not fit, else -1): `hint_term` is the greatest
+    term in the sender's log that is not above the refused one, `hint_index` its last index.
+    """
+
+    term: Term
+    match: Index
+    rejected: Index = -1
+    hint_term: Term = 0
+    hint_index: Index = -1
+    refused: bool = False
+
+
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """`commit` never exceeds what the receiver has acknowledged."""
+
+    term: Term
+    commit: Index
+
+
+class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """`received` is in memory and equal to the leader's log, `match` is on disk as well."""
+
+    term: Term
+    received: Index
+    match: Index
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    term: Term
+
+
+Message: TypeAlias = (
+    PreVote
+    | PreVoteReply
+    | Vote
+    | VoteReply
+    | Append
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | TimeoutNow
+)
