@@ -295,14 +295,28 @@ class Settings:
     )
     group_initial_rebalance_delay_ms: int = _shared(
         "group.initial.rebalance.delay.ms",
-        3_000,
-        "How long the first member of a group waits for others",
+        0,
+        "How long the first member of a group waits for others; Kafka's own default is 3000",
         alias="group_initial_rebalance_delay",
         unit="ms",
         minimum=0,
     )
     group_max_size: int = _shared(
         "group.max.size", 10_000, "Members that one group may have", maximum=1_000_000
+    )
+    offsets_retention_minutes: int = _shared(
+        "offsets.retention.minutes",
+        7 * 24 * 60,
+        "How long committed offsets outlive the last member of their group",
+        unit="minutes",
+        maximum=(1 << 31) - 1,
+    )
+    offsets_retention_check_interval_ms: int = _shared(
+        "offsets.retention.check.interval.ms",
+        600_000,
+        "How often offsets are looked through for those that may go",
+        alias="group_offset_retention_check_ms",
+        unit="ms",
     )
     offset_metadata_max_bytes: int = _shared(
         "offset.metadata.max.bytes",

@@ -1,0 +1,159 @@
+"""What the Admin API sees of the node: `AdminView`, implemented by `node`, faked in tests.
+
+Everything that a supervisor asks often is one synchronous look at a prepared picture (`Overview`):
+it never waits for a quorum, so a survivor without one still answers at once, and says so. Only
+what must reach a leader is async, and raises `KafkaError`. Read next: `app`, which turns this
+into paths and JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from quorate_broker.admin.flanking_registry import FlankingNode
+from quorate_broker.config import Settings
+
+NO_LEADER = -1
+CONTROLLER_GROUP_ID = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """A file system that a broker writes to, in bytes."""
+
+    path: str
+    free: int
+    total: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerInfo:
+    """A member of the metadata group, registered or not yet."""
+
+    node_id: int
+    incarnation: str
+    is_alive: bool
+    """By the word of the metadata leader if this node hears it, else by this node's own sight."""
+    rpc_host: str
+    rpc_port: int
+    rack: str = ""
+    version: str = ""
+    num_cores: int = 1
+    membership_status: str = "active"
+    disks: tuple[DiskSpace, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionState:
+    """One partition, or the metadata group itself (namespace `redpanda`, topic `controller`)."""
+
+    namespace: str
+    topic: str
+    partition: int
+    group_id: int
+    """Number that /v1/raft/{group} knows it by; 0 is the metadata group."""
+    leader_id: int = NO_LEADER
+    term: int = -1
+    replicas: tuple[int, ...] = ()
+    in_sync: tuple[int, ...] = ()
+    status: str = "done"
+    high_watermark: int = -1
+    internal: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"{self.namespace}/{self.topic}/{self.partition}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The cluster as this node knows it at one moment. `version` moves when anything else does."""
+
+    version: int
+    cluster_id: str
+    controller_id: int
+    """Node id of the metadata leader, -1 when this node knows of none that a quorum follows."""
+    term: int
+    """Term of that leader; -1 without one."""
+    transitions: int
+    """Committed leader terms of the metadata group so far."""
+    members: tuple[BrokerInfo, ...]
+    flanking: tuple[FlankingNode, ...] = ()
+    unavailable_partitions: tuple[str, ...] = ()
+    """`ns/topic/partition` of those that nobody leads."""
+    under_replicated_partitions: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What this process has counted since it started."""
+
+    uptime_seconds: float
+    cpu_seconds: float
+    resident_bytes: int
+    produced_bytes: int = 0
+    produced_records: int = 0
+    fetched_bytes: int = 0
+    fetched_records: int = 0
+    connections: int = 0
+    requests: int = 0
+    proxy_errors: int = 0
+    disk_free_bytes: int = 0
+    disk_total_bytes: int = 0
+    fsyncs: int = 0
+    local_partitions: int = 0
+    leaders: int = 0
+
+
+class AdminView(Protocol):
+    """The node, as the Admin API sees it. Nothing here blocks; only the last three wait."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def version(self) -> str:
+        """Version of the program."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """This process serves: it is part of a formed cluster and its own id is not down.
+
+        Never the cluster's health: one broker that is down must not take the others out of their
+        Services.
+        """
+        ...
+
+    def overview(self) -> Overview: ...
+
+    def partitions(self) -> Sequence[PartitionState]:
+        """Every partition of the cluster, the metadata group first."""
+        ...
+
+    def counters(self) -> Counters: ...
+
+    def changed(self, after: int) -> Awaitable[None]:
+        """Resolved when `overview().version` is greater than `after` (at once if it is).
+
+        Must not leave anything behind when the waiting task is cancelled.
+        """
+        ...
+
+    async def transfer_leadership(self, group_id: int, target: int | None) -> None:
+        """Move the leadership of a group, wherever it is led, to `target` or to the best follower.
+
+        Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE (target is no
+        replica), NOT_LEADER_OR_FOLLOWER (nobody leads), REQUEST_TIMED_OUT.
+        """
+        ...
+
+    async def register_flanking(self, node: FlankingNode) -> None:
+        """Tell the metadata leader, forwarded when needed; KafkaError NOT_CONTROLLER if none."""
+        ...
+
+    async def remove_flanking(self, node_id: int, incarnation: str) -> None:
+        """A flanking node says goodbye; forwarded like `register_flanking`."""
+        ...
