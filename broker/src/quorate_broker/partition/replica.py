@@ -1,6 +1,6 @@
 """One replica of one partition: a Raft member, its log, and what is derived from the log.
 
-Sans-I/O. The asyncio shell (`partition.hosted`) and the simulator (`testing.simulate`) drive the
+Sans-I/O. The asyncio shell (`partition.shell`) and the simulator (`testing.simulate`) drive the
 same class by the same loop:
 
     feed it     receive, tick, propose, hard_state_synced, job_done, failed, ...
@@ -8,28 +8,29 @@ same class by the same loop:
                 run `job` on a disk thread, then call job_done; drain again after each of these
 
 A drain costs little when nothing happened, and one drain serves any number of proposals made
-before it. Messages come out only when all they depend on is on disk. Next: `raft.core`.
+before it. Messages come out only when all they depend on is on disk, and a job only when the term
+of the entries that it writes is. Next: `producers`, `raft.core`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.log.log import Job, Log
+from quorate_broker.partition.producers import ProducerTable
+from quorate_broker.raft.core import NEVER_MS, Raft, Role, Seat
 from quorate_broker.raft.messages import Buffer, HardState, Message, Peer
-from quorate_broker.raft.ports import Dice
+from quorate_broker.raft.ports import Dice, Slice
 from quorate_broker.raft.settings import RaftSettings
-from quorate_broker.wire.batch import BatchHeader
+from quorate_broker.wire import batch
+from quorate_broker.wire.batch import BatchHeader, InternalKind
 
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """Who this replica is, and with whom it votes. `voters` includes `me`."""
-
-    group: str
-    me: Peer
-    voters: frozenset[Peer]
+_NO_TIME = -1
+"""Internal entries carry no time: this part has no wall clock."""
+_CHECKPOINT_PAUSE_MS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,52 +60,264 @@ class Effects:
     messages: Sequence[tuple[Peer, Message]] = ()
     hard_state: HardState | None = None
     """To the journal; then `hard_state_synced` with the same value."""
-    job: object | None = None
-    """A log.Job: run() on a disk thread; then `job_done(job)` on the loop, or `failed(error)`."""
+    job: Job | None = None
+    """run() it on a disk thread; then `job_done(job)` on the loop, or `failed(error)`."""
     committed: int | None = None
     """The commit index, when it moved."""
     leader: LeaderChange | None = None
     """When term, leader or serving changed."""
 
 
+class _FollowedLog:
+    """The log as Raft sees it, with the producers kept in step."""
+
+    def __init__(self, log: Log, producers: ProducerTable) -> None:
+        self._log = log
+        self._producers = producers
+        self.term_at = log.term_at
+        self.end_of_term = log.end_of_term
+
+    @property
+    def first_index(self) -> int:
+        return self._log.first_index
+
+    @property
+    def last_index(self) -> int:
+        return self._log.last_index
+
+    @property
+    def last_term(self) -> int:
+        return self._log.last_term
+
+    @property
+    def next_offset(self) -> int:
+        return self._log.next_offset
+
+    @property
+    def synced_index(self) -> int:
+        return self._log.synced_index
+
+    def append(self, buf: Buffer, header: BatchHeader) -> None:
+        offset = self._log.next_offset
+        self._log.append(buf)
+        if _is_of_producer(header):
+            self._producers.record(header, offset, self._log.last_index)
+
+    def append_internal(self, kind: InternalKind, term: int, content: bytes) -> int:
+        return self._log.append_internal(kind, term, content, _NO_TIME)
+
+    def truncate_after(self, index: int) -> None:
+        self._log.truncate_after(index)
+        self._producers.rollback(index)
+
+    def slice(self, first_index: int, max_bytes: int) -> Slice:
+        return self._log.slice(first_index, max_bytes)
+
+
 class Replica:
-    """See the module's head. Attributes are read-only for others."""
+    """See the module's head. Times are monotonic milliseconds and never go back."""
 
     def __init__(
         self, seat: Seat, log: Log, hard_state: HardState, settings: RaftSettings, dice: Dice
     ) -> None:
-        """May read from disk (headers behind the checkpoint): call it off the event loop."""
+        """Reads the headers behind the checkpoint from disk: call it off the event loop."""
+        self.seat = seat
+        self.log = log
+        self.error: BaseException | None = None
+        """Why this replica is fenced, else None."""
+        doubt = _why_not_trusted(log, hard_state)
+        if doubt is not None:
+            hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
+        self._settings = settings
+        self._producers = _restore(log) if doubt is None else ProducerTable(log.checkpoint_index)
+        self._raft = Raft(seat, _FollowedLog(log, self._producers), hard_state, settings, dice)
+        self._raft.restore_commit(log.checkpoint_index)
+        self._committed = self._raft.commit_index
+        self._believed: tuple[int, Peer | None, bool] = (hard_state.term, None, False)
+        self._checkpoint_ms = NEVER_MS
+        self._checkpoint_index = log.checkpoint_index
+        if doubt is not None:
+            self.failed(CorruptReplica(doubt))
 
-    # inputs
-    def receive(self, sender: Peer, message: Message, now_ms: int) -> None: ...
-    def tick(self, now_ms: int) -> None: ...
-    def propose(self, buf: bytearray | memoryview, header: BatchHeader) -> Appended: ...
-    def hard_state_synced(self, hard_state: HardState) -> None: ...
-    def job_done(self, job: Job) -> None: ...
-    def failed(self, error: BaseException) -> None: ...
-    def transfer_leadership(self, target: int | None, now_ms: int) -> None: ...
-    def peer_lost(self, node_id: int, now_ms: int) -> None: ...
-    def campaign(self, now_ms: int) -> None: ...
+    # ----------------------------------------------------------------------------------- inputs
 
-    # outputs
-    def drain(self, now_ms: int) -> Effects: ...
+    def receive(self, sender: Peer, message: Message, now_ms: int) -> None:
+        """A message of another member; its entries' buffers are ours from now on."""
+        self._raft.step(sender, message, now_ms)
 
-    # state
+    def tick(self, now_ms: int) -> None:
+        """Time passed; needed at `deadline_ms` at the latest, harmless at any time."""
+        self._raft.tick(now_ms)
+        if now_ms >= self._checkpoint_ms + self._settings.checkpoint_ms:
+            self._checkpoint(now_ms)
+
+    def propose(self, buf: bytearray | memoryview, header: BatchHeader, now_ms: int) -> Appended:
+        """Append a validated batch, stamped in place; `buf` is ours from now on.
+
+        Raises KafkaError: NOT_LEADER_OR_FOLLOWER (not leading, not serving yet, handing over),
+        NOT_ENOUGH_REPLICAS (too much is uncommitted already), or what the producer did wrong.
+        """
+        raft = self._raft
+        if not raft.may_propose or not raft.serving:
+            self._refuse()
+        numbered = _is_of_producer(header)
+        if numbered:
+            earlier = self._producers.check(header)
+            if earlier is not None:
+                places = (earlier.base_offset, earlier.last_offset, earlier.last_index)
+                return Appended(*places, duplicate=True)
+        base_offset = self.log.next_offset
+        batch.stamp(buf, base_offset, raft.term)
+        raft.append(buf, header)
+        return Appended(base_offset, base_offset + header.last_offset_delta, self.log.last_index)
+
+    def hard_state_synced(self, hard_state: HardState) -> None:
+        """The journal has it on disk."""
+        self._raft.hard_state_synced(hard_state)
+
+    def job_done(self, job: Job) -> None:
+        """`job.run()` returned."""
+        self.log.job_done(job)
+        if self.error is not None:
+            return
+        self._raft.synced()
+        if self.log.bytes_since_checkpoint >= self._settings.checkpoint_bytes:
+            now_ms = self._raft.now_ms
+            if now_ms >= self._checkpoint_ms + _CHECKPOINT_PAUSE_MS:
+                self._checkpoint(now_ms)
+
+    def failed(self, error: BaseException) -> None:
+        """The disk failed or lied: from here on no vote, no acknowledgement, no serving."""
+        if self.error is None:
+            self.error = error
+            self._raft.fail()
+
+    def transfer_leadership(self, target: int | None, now_ms: int) -> None:
+        """Begin to hand leadership to node `target`, or to whoever is furthest.
+
+        Raises KafkaError: NOT_LEADER_OR_FOLLOWER here, REPLICA_NOT_AVAILABLE there.
+        """
+        if self._raft.role is not Role.LEADER:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        peer = None if target is None else self._peer(target)
+        if (target is not None and peer is None) or not self._raft.transfer(peer, now_ms):
+            raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE, "no such follower to lead")
+
+    def peer_lost(self, node_id: int, now_ms: int) -> None:
+        """The connection to a node broke: a hint that it may be dead."""
+        peer = self._peer(node_id)
+        if peer is not None:
+            self._raft.peer_lost(peer, now_ms)
+
+    def campaign(self, now_ms: int) -> None:
+        """Ask for an election now (the preferred replica of a new group)."""
+        self._raft.campaign(now_ms)
+
+    # ---------------------------------------------------------------------------------- outputs
+
+    def drain(self) -> Effects:
+        """What there is to do since the last drain."""
+        try:
+            ready = self._raft.ready()
+        except (OSError, CorruptLogError) as error:  # a follower far behind is read to from disk
+            self.failed(error)
+            ready = self._raft.ready()
+        job = None
+        if self.error is None and self._raft.may_write:
+            job = self.log.take_job()
+        committed = None
+        if self._raft.commit_index != self._committed:
+            committed = self._committed = self._raft.commit_index
+            self._producers.settle(min(committed, self.log.synced_index))
+        believed = (self._raft.term, self._raft.leader, self._raft.serving)
+        change = None
+        if believed != self._believed:
+            self._believed = believed
+            change = LeaderChange(*believed)
+        return Effects(ready.messages, ready.hard_state, job, committed, change)
+
+    # ------------------------------------------------------------------------------------ state
+
     @property
-    def role(self) -> Role: ...
+    def role(self) -> Role:
+        return self._raft.role
+
     @property
-    def term(self) -> int: ...
+    def term(self) -> int:
+        return self._raft.term
+
     @property
-    def leader(self) -> Peer | None: ...
+    def leader(self) -> Peer | None:
+        return self._raft.leader
+
     @property
-    def serving(self) -> bool: ...
+    def serving(self) -> bool:
+        """Whether it leads and an entry of its own term is committed."""
+        return self._raft.serving
+
     @property
-    def commit_index(self) -> int: ...
+    def commit_index(self) -> int:
+        return self._raft.commit_index
+
     @property
-    def high_watermark(self) -> int: ...
+    def high_watermark(self) -> int:
+        """The offset behind the last committed record."""
+        return self.log.high_watermark(self._raft.commit_index)
+
     @property
-    def in_sync(self) -> frozenset[int]: ...
+    def in_sync(self) -> frozenset[int]:
+        """Node ids; empty unless this replica leads."""
+        return frozenset(peer.node_id for peer in self._raft.in_sync)
+
     @property
     def deadline_ms(self) -> int:
         """When `tick` must be called next, at the latest."""
-        ...
+        due_ms = self._checkpoint_ms + self._settings.checkpoint_ms
+        return min(self._raft.deadline_ms, due_ms)
+
+    # ---------------------------------------------------------------------------------- private
+
+    def _peer(self, node_id: int) -> Peer | None:
+        return next((peer for peer in self.seat.voters if peer.node_id == node_id), None)
+
+    def _refuse(self) -> None:
+        if self._raft.is_full and self._raft.serving:
+            raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, "too much is uncommitted")
+        raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    def _checkpoint(self, now_ms: int) -> None:
+        self._checkpoint_ms = now_ms
+        index = min(self._raft.commit_index, self.log.synced_index)
+        if self.error is not None or index <= self._checkpoint_index:
+            return
+        self._producers.settle(index)
+        self._checkpoint_index = index
+        self.log.checkpoint(index, self._producers.snapshot())
+
+
+class CorruptReplica(Exception):
+    """Bytes that were once on disk are not what they were."""
+
+
+def _why_not_trusted(log: Log, hard_state: HardState) -> str | None:
+    if log.corrupt is not None:
+        return log.corrupt
+    if log.last_term > hard_state.term:
+        return f"entries of term {log.last_term}, but the journal ends at {hard_state.term}"
+    return None
+
+
+def _is_of_producer(header: BatchHeader) -> bool:
+    return header.producer_id >= 0 and not header.is_control
+
+
+def _restore(log: Log) -> ProducerTable:
+    try:
+        table = ProducerTable(log.checkpoint_index, log.checkpoint_extra)
+    except ValueError:
+        # The checkpoint's own checksum held, so this is a bug or an older layout: begin without.
+        table = ProducerTable(log.checkpoint_index)
+    for last_index, header in log.replay_headers(log.checkpoint_index + 1):
+        if _is_of_producer(header):
+            table.record(header, header.base_offset, last_index)
+    return table

@@ -50,9 +50,7 @@ def encode(message: Message) -> tuple[bytes, list[Buffer]]:
     if not isinstance(message, messages.Append):
         return _encoder.encode(message), []
     lengths = tuple(len(entry) for entry in message.entries)
-    head = _AppendHead(
-        message.term, message.prev_index, message.prev_term, message.commit, lengths
-    )
+    head = _AppendHead(message.term, message.prev_index, message.prev_term, message.commit, lengths)
     return _encoder.encode(head), list(message.entries)
 
 

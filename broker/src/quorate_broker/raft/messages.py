@@ -86,18 +86,19 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """Accepted: the sender's log is on disk and equal to the leader's up to `match`.
+    """How far the sender's log equals the leader's: in memory (`received`), on disk (`match`).
 
-    Refused (`rejected` is the `prev_index` that did not fit, else -1): `hint_term` is the greatest
-    term in the sender's log that is not above the refused one, `hint_index` its last index.
+    `rejected` is the `prev_index` that did not fit, or -1 when it did (-1 always fits). Then
+    `hint_term` is the greatest term in the sender's log that is not above the one that did not
+    fit, and `hint_index` that term's last index there.
     """
 
     term: Term
+    received: Index
     match: Index
     rejected: Index = -1
     hint_term: Term = 0
     hint_index: Index = -1
-    refused: bool = False
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -108,7 +109,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """`received` is in memory and equal to the leader's log, `match` is on disk as well."""
+    """`received` and `match` as in `AppendReply`: it makes good for replies that were lost."""
 
     term: Term
     received: Index

@@ -16,7 +16,7 @@ class RaftSettings:
     resend_ms: int = 500
     """A follower that lives, yet has not received what was sent so long ago, is sent it again."""
     lag_ms: int = 10_000
-    """A follower stays in sync while it had everything within this time (replica.lag.time.max.ms)."""
+    """In sync is who had everything this recently (replica.lag.time.max.ms)."""
     append_bytes: int = 1 << 20
     """Bytes of one `Append` (a single larger batch still goes)."""
     inflight_messages: int = 64

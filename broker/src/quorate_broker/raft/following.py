@@ -1,0 +1,147 @@
+"""The follower's end of replication.
+
+- Entries are taken in when the one before them is the same here, by (index, term); what
+  contradicts them is cut off first, and never below the commit index.
+- An acknowledgement says how far the log is on disk *and* equal to this leader's. It is written
+  when the log's sync is done, one for all appends that came meanwhile.
+- A batch is looked at before it is kept: contiguous, terms that neither fall nor exceed the
+  leader's, a checksum that holds. What fails ends the append; the leader will send it again.
+- Who is addressed by a leader of an older term answers with its own: that leader steps down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quorate_broker.raft.messages import (
+    Append,
+    AppendReply,
+    Buffer,
+    Heartbeat,
+    HeartbeatReply,
+    Peer,
+)
+from quorate_broker.raft.state import Role, State
+from quorate_broker.wire import batch
+from quorate_broker.wire.batch import BatchError, BatchHeader
+
+
+def on_append(state: State, sender: Peer, message: Append) -> None:
+    if message.term < state.term:
+        state.send(sender, AppendReply(state.term, -1, -1))
+        return
+    _hear(state, sender, message.term)
+    if not _fits(state, message):
+        _reject(state, sender, message)
+        return
+    last = _take(state, message)
+    state.matched = max(state.matched, last)
+    _learn_commit(state, message.commit)
+    if state.log.synced_index >= last:
+        _acknowledge(state, sender)
+    else:
+        state.ack_due = True
+
+
+def on_heartbeat(state: State, sender: Peer, message: Heartbeat) -> None:
+    if message.term < state.term:
+        state.send(sender, HeartbeatReply(state.term, -1, -1))
+        return
+    _hear(state, sender, message.term)
+    _learn_commit(state, message.commit)
+    match = min(state.log.synced_index, state.matched)
+    state.send(sender, HeartbeatReply(state.term, state.matched, match))
+
+
+def synced(state: State) -> None:
+    """More of the log is on disk: acknowledge it."""
+    if not state.ack_due or state.leader is None:
+        return
+    match = min(state.log.synced_index, state.matched)
+    if match > state.acked:
+        _acknowledge(state, state.leader)
+    state.ack_due = match < state.matched
+
+
+def _hear(state: State, sender: Peer, term: int) -> None:
+    if term > state.term or state.leader != sender or state.role is not Role.FOLLOWER:
+        state.follow(term, sender)
+    state.contact_ms = state.now_ms
+    state.restart_timer()
+
+
+def _fits(state: State, message: Append) -> bool:
+    prev = message.prev_index
+    if prev <= state.commit_index:  # also what retention has taken away here
+        return True
+    return prev <= state.log.last_index and state.log.term_at(prev) == message.prev_term
+
+
+def _reject(state: State, sender: Peer, message: Append) -> None:
+    hint_term, hint_index = state.log.end_of_term(message.prev_term)
+    match = min(state.log.synced_index, state.matched)
+    state.send(
+        sender,
+        AppendReply(state.term, state.matched, match, message.prev_index, hint_term, hint_index),
+    )
+
+
+def _acknowledge(state: State, leader: Peer) -> None:
+    match = min(state.log.synced_index, state.matched)
+    state.acked = match
+    state.send(leader, AppendReply(state.term, state.matched, match))
+
+
+def _learn_commit(state: State, commit: int) -> None:
+    known = min(commit, state.matched)
+    if known > state.commit_index:
+        state.commit(known)
+
+
+# ------------------------------------------------------------------------------------- the entries
+
+
+def _take(state: State, message: Append) -> int:
+    """Keep what is new of the entries; the last index that is now equal to the leader's."""
+    log = state.log
+    last = message.prev_index
+    for header, buf in _batches(message.entries):
+        first = last + 1
+        end = last + (1 if header.is_internal else header.last_offset_delta + 1)
+        if _is_here(state, end, header.leader_epoch):
+            last = end
+            continue
+        if log.last_index >= first:
+            assert last >= state.commit_index, "committed entries are never cut off"
+            assert last >= state.matched, "this leader contradicts itself"
+            log.truncate_after(last)
+        if not _is_acceptable(state, message.term, header, buf):
+            break
+        log.append(buf, header)
+        assert log.last_index == end
+        last = end
+    return last
+
+
+def _is_here(state: State, index: int, term: int) -> bool:
+    if index <= state.commit_index:
+        return True
+    return index <= state.log.last_index and state.log.term_at(index) == term
+
+
+def _batches(entries: tuple[Buffer, ...]) -> Iterator[tuple[BatchHeader, Buffer]]:
+    for buf in entries:
+        try:
+            for at, header in batch.headers(buf):
+                whole = at == 0 and header.size == len(buf)
+                yield header, buf if whole else memoryview(buf)[at : at + header.size]
+        except BatchError:
+            return
+
+
+def _is_acceptable(state: State, term: int, header: BatchHeader, buf: Buffer) -> bool:
+    return (
+        header.base_offset == state.log.next_offset
+        and state.log.last_term <= header.leader_epoch <= term
+        and batch.verify_crc(buf, header)
+    )

@@ -1,0 +1,116 @@
+"""What a leader knows of one follower, and how much it may send it.
+
+    PROBE      where the logs agree is not known: one append at a time, the next one after a reply
+               or, as a reminder, with each heartbeat reply
+    REPLICATE  appends are pipelined, bounded by the in-flight window in messages and bytes
+
+    PROBE -- accepted --> REPLICATE -- rejected, connection lost, not received --> PROBE
+
+A follower's `match` is on its disk, `received` only in its memory. The window counts until `match`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from quorate_broker.raft.settings import RaftSettings
+
+
+class Mode(Enum):
+    PROBE = "probe"
+    REPLICATE = "replicate"
+
+
+class Progress:
+    """One follower as its leader sees it; indexes are Raft indexes, times monotonic ms."""
+
+    __slots__ = (
+        "asked",
+        "caught_up_ms",
+        "heard_ms",
+        "inflight",
+        "inflight_bytes",
+        "mark",
+        "match",
+        "mode",
+        "moved_ms",
+        "next",
+        "received",
+    )
+
+    def __init__(self, last_index: int, now_ms: int) -> None:
+        self.mode = Mode.PROBE
+        self.match = -1
+        self.received = -1
+        self.next = last_index + 1
+        self.asked = False
+        """A probe is under way."""
+        self.inflight: deque[tuple[int, int]] = deque()  # (last index, bytes)
+        self.inflight_bytes = 0
+        self.heard_ms = now_ms
+        self.moved_ms = now_ms
+        """When `received` last moved, or became less than what was sent."""
+        self.caught_up_ms = now_ms
+        """The follower had everything that the leader had at this time."""
+        self.mark = (last_index, now_ms)
+
+    def may_send(self, settings: RaftSettings) -> bool:
+        if self.mode is Mode.PROBE:
+            return not self.asked
+        return (
+            len(self.inflight) < settings.inflight_messages
+            and self.inflight_bytes < settings.inflight_bytes
+        )
+
+    def sent(self, last_index: int, size: int, now_ms: int) -> None:
+        """Entries from `next` to `last_index` went out."""
+        if self.mode is Mode.PROBE:
+            self.asked = True
+            return
+        if self.received >= self.next - 1:
+            self.moved_ms = now_ms
+        self.inflight.append((last_index, size))
+        self.inflight_bytes += size
+        self.next = last_index + 1
+
+    def heard(self, received: int, match: int, last_index: int, now_ms: int) -> None:
+        """A reply of this term said how far the follower is."""
+        assert match <= received <= last_index, "a follower cannot have more than its leader"
+        self.heard_ms = now_ms
+        if received != self.received:  # it falls when the follower was restarted
+            self.received = received
+            self.moved_ms = now_ms
+        if match > self.match:
+            self.match = match
+            inflight = self.inflight
+            while inflight and inflight[0][0] <= match:
+                self.inflight_bytes -= inflight.popleft()[1]
+        if self.match >= self.mark[0]:
+            self.caught_up_ms = now_ms if self.match == last_index else self.mark[1]
+            self.mark = (last_index, now_ms)
+
+    def accepted(self) -> None:
+        """The probe fitted."""
+        self.asked = False
+        if self.mode is Mode.PROBE:
+            self.mode = Mode.REPLICATE
+            self.next = max(self.received, self.match) + 1
+            self.moved_ms = self.heard_ms
+
+    def probe(self, next_index: int) -> None:
+        """Ask from `next_index` where the logs agree; what was in flight is taken for lost."""
+        assert next_index > self.match, "what a follower has acknowledged is not sent again"
+        self.mode = Mode.PROBE
+        self.next = next_index
+        self.asked = False
+        self.inflight.clear()
+        self.inflight_bytes = 0
+
+    def is_stuck(self, resend_ms: int, now_ms: int) -> bool:
+        """Sent long ago, not received, yet the follower lives."""
+        return (
+            self.mode is Mode.REPLICATE
+            and self.received < self.next - 1
+            and now_ms - self.moved_ms >= resend_ms
+        )

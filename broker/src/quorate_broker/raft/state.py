@@ -1,0 +1,154 @@
+"""What a member of a Raft group is at this moment, and the few changes all its parts share.
+
+                    no leader for a while              a majority would
+        FOLLOWER ----------------------> PRE_CANDIDATE ----------------> CANDIDATE
+         ^  ^  |                               |   ^                      |   |
+         |  |  +-- TimeoutNow of the leader ---|---|----------------------^   | a majority does
+         |  +------------- a leader, a higher term, refused --------------+   v
+         +--------------------- a higher term, no quorum, failed -------- LEADER
+
+`election` moves along these arrows, `leading` and `following` hold what each end of replication
+does, `core` is the door. The outbox keeps the one rule that must never break: a message leaves
+only when the hard state under which it was written is on disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from quorate_broker.raft.messages import HardState, Message, Peer
+from quorate_broker.raft.ports import Dice, RaftLog
+from quorate_broker.raft.settings import RaftSettings
+
+if TYPE_CHECKING:
+    from quorate_broker.raft.leading import Leading
+
+
+class Role(Enum):
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+_MOVES = {
+    Role.FOLLOWER: {Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE},
+    Role.PRE_CANDIDATE: {Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE},
+    Role.CANDIDATE: {Role.FOLLOWER, Role.PRE_CANDIDATE, Role.LEADER},
+    Role.LEADER: {Role.FOLLOWER},
+}
+NEVER_MS = -(2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who this member is, and with whom it votes. `voters` includes `me`."""
+
+    group: str
+    me: Peer
+    voters: frozenset[Peer]
+
+    def __post_init__(self) -> None:
+        assert self.me in self.voters, "learners come with membership changes"
+        ids = {voter.node_id for voter in self.voters}
+        assert len(ids) == len(self.voters), "one incarnation of a node votes"
+
+
+class State:
+    """One member. Changed only by the functions of this package."""
+
+    def __init__(
+        self, seat: Seat, log: RaftLog, hard: HardState, settings: RaftSettings, dice: Dice
+    ) -> None:
+        assert hard.term >= log.last_term, "entries of a term that was never journaled"
+        self.me = seat.me
+        self.voters = seat.voters
+        self.peers = tuple(sorted(seat.voters - {seat.me}))
+        self.log = log
+        self.settings = settings
+        self.dice = dice
+
+        self.hard = hard
+        self.durable = hard
+        self.announced = hard
+        """The hard state that the driver was last asked to journal."""
+        self.role = Role.FOLLOWER
+        self.leader: Peer | None = None
+        self.commit_index = -1
+        self.failed = False
+
+        self.now_ms = NEVER_MS
+        self.deadline_ms: int | None = None
+        """When to ask for an election; None until the first tick."""
+        self.contact_ms = NEVER_MS
+        """When the leader was last heard: its lease."""
+        self.votes: dict[Peer, bool] = {}
+
+        self.matched = -1
+        """As a follower: up to here the log equals that of this term's leader."""
+        self.acked = -1
+        self.ack_due = False
+        self.leading: Leading | None = None
+        self._outbox: deque[tuple[HardState, Peer, Message]] = deque()
+
+    @property
+    def term(self) -> int:
+        return self.hard.term
+
+    # ------------------------------------------------------------------------------------ roles
+
+    def become(self, role: Role) -> None:
+        assert role in _MOVES[self.role], f"no way from {self.role} to {role}"
+        self.role = role
+
+    def follow(self, term: int, leader: Peer | None) -> None:
+        """Be a follower in `term` (not below the own one), of `leader` if it is known."""
+        assert term >= self.term
+        if term > self.term:
+            self.hard = HardState(term)
+            self.matched = self.acked = self.commit_index
+            self.ack_due = False
+        else:
+            assert self.role is not Role.LEADER or leader is None, f"two leaders in term {term}"
+            assert self.leader is None or leader is None or self.leader == leader
+        if self.role is Role.LEADER:
+            self.restart_timer()
+        self.become(Role.FOLLOWER)
+        self.leader = leader
+        self.leading = None
+        self.votes = {}
+
+    def restart_timer(self) -> None:
+        low, high = self.settings.election_min_ms, self.settings.election_max_ms
+        self.deadline_ms = self.now_ms + self.dice.randint(low, high)
+
+    def restore_commit(self, index: int) -> None:
+        """What was known to be committed before a restart."""
+        assert self.commit_index == -1, "only once, at the start"
+        self.commit(index)
+        self.matched = self.acked = index
+
+    def commit(self, index: int) -> None:
+        assert self.commit_index <= index <= self.log.last_index, "commits only grow"
+        self.commit_index = index
+
+    # ----------------------------------------------------------------------------------- outbox
+
+    def send(self, to: Peer, message: Message) -> None:
+        self._outbox.append((self.hard, to, message))
+
+    def release(self) -> list[tuple[Peer, Message]]:
+        """The messages that may leave now, in order."""
+        released = []
+        outbox, durable = self._outbox, self.durable
+        while outbox and (outbox[0][0] is durable or durable.covers(outbox[0][0])):
+            _, to, message = outbox.popleft()
+            released.append((to, message))
+        return released
+
+    def silence(self) -> None:
+        """Say nothing more, not even what waits for the journal."""
+        self._outbox.clear()
