@@ -1,0 +1,99 @@
+"""The TOML files that the nodes read, as text. Pure.
+
+One file for all brokers and one for all flanking nodes: what differs between nodes comes from the
+pod's name. Neither names the number of flanking nodes, so that these come and go without a trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from quorate_operator.model import ADMIN_PORT, PROXY_PORT, RPC_PORT, BrokerClusterSpec
+from quorate_operator.names import Names
+
+Value = str | int | bool
+Values = dict[str, Value]
+
+HEAD: Final = "# Written by the Quorate operator; edit the BrokerCluster instead.\n"
+DATA_DIR: Final = "/var/lib/quorate"
+ANY_HOST: Final = "0.0.0.0"
+_INTEGER: Final = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_FLANKING_SETTINGS: Final = ("proxy.", "log.level")
+"""Only what a flanking node reads goes to it, so that nothing else restarts it."""
+
+
+def brokers(spec: BrokerClusterSpec, names: Names, cluster_id: str) -> str:
+    """The brokers' file. An empty `cluster_id` allows them to form a cluster, once."""
+    seeds = [
+        f"{node_id}@{names.pod_host(names.broker_pod(node_id))}:{RPC_PORT}"
+        for node_id in range(1, spec.replicas + 1)
+    ]
+    lines = [
+        *_lines({"cluster.id": cluster_id, "data.dir": DATA_DIR, "rpc.host": ANY_HOST}),
+        *_lines({"rpc.port": RPC_PORT, **_hosts()}),
+        f"seeds = {json.dumps(seeds)}",
+        *_lines(_users(spec, ("",))),
+    ]
+    for listener in spec.listeners:
+        authentication = listener.authentication.type if listener.authentication else ""
+        table: Values = {
+            "name": listener.name,
+            "host": ANY_HOST,
+            "port": listener.port,
+            "authentication": authentication,
+            "advertised": f"{names.pod_host('{pod}')}:{listener.port}",
+        }
+        lines += ["", "[[listeners]]", *_lines(table)]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def flanking(spec: BrokerClusterSpec, names: Names) -> str:
+    """The flanking nodes' file: they reach the brokers as any client would."""
+    bootstrap = [f"{names.host(names.bootstrap)}:{spec.listeners[0].port}"]
+    admin = [f"http://{names.host(names.admin)}:{ADMIN_PORT}"]
+    lines = [
+        *_lines(_hosts()),
+        f'"bootstrap.servers" = {json.dumps(bootstrap)}',
+        f'"admin.urls" = {json.dumps(admin)}',
+        *_lines(_users(spec, _FLANKING_SETTINGS)),
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hosts() -> Values:
+    return {
+        "admin.host": ANY_HOST,
+        "admin.port": ADMIN_PORT,
+        "proxy.host": ANY_HOST,
+        "proxy.port": PROXY_PORT,
+    }
+
+
+def _users(spec: BrokerClusterSpec, prefixes: tuple[str, ...]) -> Values:
+    return {
+        key: _typed(value) for key, value in sorted(spec.config.items()) if key.startswith(prefixes)
+    }
+
+
+def _typed(text: str) -> str | int | bool:
+    """The resource holds strings, the file typed values: what looks like a number is one."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if text in ("true", "false"):
+        return text == "true"
+    return text
+
+
+def _lines(table: Mapping[str, Value]) -> Iterable[str]:
+    """Quoted keys: a dotted one would be a table. JSON's strings are TOML's, but for DEL."""
+    for key, value in table.items():
+        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        yield f"{json.dumps(key)} = {text}"

@@ -1,0 +1,107 @@
+"""Names, labels and addresses of everything that belongs to a cluster. Pure.
+
+They are promises: clients, dashboards and other people's manifests hold on to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final, Literal
+
+from quorate_operator import model
+
+Role = Literal["broker", "flanking"]
+
+CLUSTER_LABEL: Final = "quorate.dev/cluster"
+ROLE_LABEL: Final = "quorate.dev/role"
+"""`broker` or `flanking`; never changes in the life of a pod."""
+LEADER_LABEL: Final = "quorate.dev/leader"
+"""`true` on the pod of the leader, absent elsewhere; moves."""
+APPLIED_ANNOTATION: Final = "quorate.dev/applied"
+"""Digest of the manifest that was applied: how a field that is no longer wanted is noticed."""
+CLUSTER_ID_ANNOTATION: Final = "quorate.dev/cluster-id"
+CONFIG_HASH_ANNOTATION: Final = "quorate.dev/config-hash"
+MANAGER: Final = "quorate-operator"
+STATUS_MANAGER: Final = "quorate-operator-status"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Key:
+    """Which cluster."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Names:
+    """Names of the children of one cluster."""
+
+    key: Key
+
+    @property
+    def account(self) -> str:
+        return f"{self.key.name}-nodes"
+
+    @property
+    def config(self) -> str:
+        return f"{self.key.name}-config"
+
+    @property
+    def brokers(self) -> str:
+        """The headless Service; also the domain of all pods."""
+        return f"{self.key.name}-brokers"
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{self.key.name}-bootstrap"
+
+    @property
+    def admin(self) -> str:
+        return f"{self.key.name}-admin"
+
+    @property
+    def proxy(self) -> str:
+        return f"{self.key.name}-proxy"
+
+    def workload(self, role: Role) -> str:
+        """The StatefulSet of that role; its pods are this and an ordinal."""
+        return f"{self.key.name}-{role}"
+
+    def broker_pod(self, node_id: int) -> str:
+        return f"{self.workload('broker')}-{node_id - 1}"
+
+    def host(self, service: str) -> str:
+        return f"{service}.{self.key.namespace}.svc"
+
+    def pod_host(self, pod: str) -> str:
+        """Resolves also while the pod is not ready."""
+        return f"{pod}.{self.host(self.brokers)}"
+
+
+def node_id(role: Role, ordinal: int) -> int:
+    return ordinal + (1 if role == "broker" else model.FIRST_FLANKING_ID)
+
+
+def labels(key: Key, role: Role | None = None) -> dict[str, str]:
+    """On every child. Never those of the `BrokerCluster`: a GitOps tool would claim the child."""
+    found = {
+        "app.kubernetes.io/name": "quorate",
+        "app.kubernetes.io/instance": key.name,
+        "app.kubernetes.io/managed-by": MANAGER,
+        CLUSTER_LABEL: key.name,
+    }
+    return found if role is None else {**found, ROLE_LABEL: role}
+
+
+def selector(key: Key, role: Role | None = None) -> dict[str, str]:
+    """The part of the labels by which a Service or a StatefulSet finds its pods."""
+    found = {CLUSTER_LABEL: key.name}
+    return found if role is None else {**found, ROLE_LABEL: role}
+
+
+def selector_text(key: Key, role: Role | None = None) -> str:
+    return ",".join(f"{label}={value}" for label, value in selector(key, role).items())

@@ -1,0 +1,53 @@
+"""From what is wanted and what was seen to what has to be done. Pure; one file per concern.
+
+    plan(wish, desired) -> actions        status.tell(wish, passed) -> what to say about it
+
+A converged cluster gives no actions and the status that is already there: zero writes. Nothing is
+remembered between two passes except what stands in the API server, so an operator that was killed
+half-way simply looks again.
+
+Read next: `leadership.py`, `children.py`, `status.py`; `reconcile.py` carries the plan out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from quorate_operator.facts import Json
+from quorate_operator.plan import children, leadership, quantity
+from quorate_operator.plan.actions import Action, GrowVolume, MarkLeader
+from quorate_operator.plan.inputs import Wish
+
+
+def plan(wish: Wish, desired: Iterable[Json]) -> tuple[Action, ...]:
+    """Everything that has to be done now, in this order."""
+    if wish.spec.paused or "deletionTimestamp" in wish.observed.cluster["metadata"]:
+        return ()
+    return (
+        *children.differences(desired, wish.observed.children),
+        *_marks(wish),
+        *_volumes(wish),
+    )
+
+
+def _marks(wish: Wish) -> Iterator[MarkLeader]:
+    """The label follows the lead; taking it off comes first, so that two never carry it."""
+    claim = leadership.read(wish).claim
+    leader = wish.names.broker_pod(claim.node_id) if claim else ""
+    moves = [
+        MarkLeader(pod.name, pod.uid, pod.name == leader)
+        for pod in wish.observed.pods
+        if pod.labelled_leader != (pod.name == leader) and not pod.terminating
+    ]
+    yield from sorted(moves, key=lambda move: (move.leads, move.pod))
+
+
+def _volumes(wish: Wish) -> Iterator[GrowVolume]:
+    """Volumes only grow; one that was grown by hand beyond the spec is left alone."""
+    wanted = quantity.parse(wish.spec.storage.size)
+    if wanted is None or wish.spec.storage.type == "ephemeral":
+        return
+    for volume in wish.observed.volumes:
+        found = quantity.parse(volume.size)
+        if found is not None and found < wanted:
+            yield GrowVolume(volume.name, volume.uid, wish.spec.storage.size)

@@ -1,0 +1,31 @@
+"""Which changes of status are worth an event of their own. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+from quorate_operator.status import BrokerClusterStatus
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """What `kubectl describe` shows below the resource."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    note: str
+
+
+def between(before: BrokerClusterStatus, after: BrokerClusterStatus) -> Iterator[Event]:
+    if after.leader and after.leader != (before.leader or before.previous_leader):
+        note = f"{after.leader.pod} leads in epoch {after.leader.epoch}."
+        yield Event("Normal", "LeaderElected", "Observe", note)
+    if before.leader and not after.leader:
+        why = after.condition("QuorumAvailable")
+        yield Event("Warning", "LeaderLost", "Observe", why.message if why else "Nobody leads.")
+    stalled, was = after.condition("Stalled"), before.condition("Stalled")
+    if stalled and stalled.status == "True" and (not was or was.message != stalled.message):
+        yield Event("Warning", stalled.reason, "Reconcile", stalled.message)

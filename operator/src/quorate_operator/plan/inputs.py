@@ -1,0 +1,32 @@
+"""What every part of the plan looks at, in one value."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from quorate_operator.facts import Observed
+from quorate_operator.model import BrokerClusterSpec
+from quorate_operator.names import Names
+from quorate_operator.status import BrokerClusterStatus
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """The spec, what was seen, and what was last told."""
+
+    spec: BrokerClusterSpec
+    observed: Observed
+    previous: BrokerClusterStatus
+
+    @property
+    def names(self) -> Names:
+        return Names(self.observed.key)
+
+    @classmethod
+    def parse(cls, observed: Observed) -> Wish:
+        """Raises pydantic.ValidationError for a spec or status of an unknown shape."""
+        return cls(
+            BrokerClusterSpec.model_validate(observed.cluster.get("spec", {})),
+            observed,
+            BrokerClusterStatus.model_validate(observed.cluster.get("status") or {}),
+        )

@@ -1,0 +1,52 @@
+"""The facts that a manifest needs beside the spec: image, cluster id, size of the claims. Pure."""
+
+from __future__ import annotations
+
+from quorate_operator.facts import DefaultImage, Json, Subject
+from quorate_operator.plan import leadership
+from quorate_operator.plan.inputs import Wish
+
+
+def subject(wish: Wish, default: DefaultImage) -> Subject:
+    return Subject(
+        spec=wish.spec,
+        names=wish.names,
+        uid=wish.observed.cluster["metadata"]["uid"],
+        image=image(wish, default),
+        cluster_id=leadership.read(wish).cluster_id,
+        claim_size=_claim_size(wish),
+    )
+
+
+def image(wish: Wish, default: DefaultImage) -> str:
+    """A cluster that names no version stays on the one it was formed with.
+
+    Otherwise a newer operator would restart all flanking nodes of all clusters at once.
+    """
+    wanted = wish.spec.image
+    tag = wanted.tag or wish.spec.version
+    if tag:
+        return f"{wanted.repository or default.repository}:{tag}"
+    live = _live_image(_brokers(wish))
+    formed = leadership.recorded_cluster_id(wish)
+    if live and formed and wanted.repository in (None, live.rpartition(":")[0]):
+        return live
+    return f"{wanted.repository or default.repository}:{default.tag}"
+
+
+def _brokers(wish: Wish) -> Json:
+    return wish.observed.children.get(("StatefulSet", wish.names.workload("broker")), {})
+
+
+def _live_image(workload: Json) -> str:
+    if not workload:
+        return ""
+    return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _claim_size(wish: Wish) -> str:
+    """Claim templates cannot be edited: keep the first size, the volumes grow one by one."""
+    claims = _brokers(wish).get("spec", {}).get("volumeClaimTemplates") or []
+    if not claims:
+        return wish.spec.storage.size
+    return str(claims[0]["spec"]["resources"]["requests"]["storage"])

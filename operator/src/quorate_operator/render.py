@@ -1,0 +1,140 @@
+"""From a spec to the manifests of all children, as plain dicts. Pure.
+
+Each child has one template under `templates/`, and the template has no logic beyond loops: what is
+decided is decided in Python. Values enter YAML as JSON, so that nothing a person writes can change
+the structure of a manifest.
+
+Read next: the templates, then `plan/children.py`, which compares the result with what is live.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from typing import Any, Final
+
+import jinja2
+import yaml
+
+from quorate_operator import config_file, model
+from quorate_operator.facts import Subject
+from quorate_operator.names import (
+    APPLIED_ANNOTATION,
+    CLUSTER_ID_ANNOTATION,
+    CONFIG_HASH_ANNOTATION,
+    Role,
+    labels,
+    selector,
+)
+
+Json = dict[str, Any]
+
+TEMPLATES: Final = (
+    "service_account",
+    "config_map",
+    "service_brokers",
+    "service_bootstrap",
+    "service_admin",
+    "service_proxy",
+    "pod_disruption_budget",
+    "stateful_set_brokers",
+    "stateful_set_flanking",
+)
+"""In the order in which they are applied: what pods refer to comes before the pods."""
+
+USER: Final = 10001
+POD_SECURITY: Final[Json] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: Final[Json] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+PORTS: Final = {"admin": model.ADMIN_PORT, "proxy": model.PROXY_PORT, "rpc": model.RPC_PORT}
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("quorate_operator"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+
+
+def render(subject: Subject) -> tuple[Json, ...]:
+    """All children, each stamped with the digest of its own content."""
+    context = _context(subject)
+    manifests = []
+    for name in TEMPLATES:
+        text = _environment().get_template(f"{name}.yaml.j2").render(context)
+        manifest: Json = yaml.load(text, Loader=yaml.CSafeLoader)
+        digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+        manifest["metadata"].setdefault("annotations", {})[APPLIED_ANNOTATION] = digest
+        manifests.append(manifest)
+    return tuple(manifests)
+
+
+def _context(subject: Subject) -> Json:
+    spec, names = subject.spec, subject.names
+    flanking_file = config_file.flanking(spec, names)
+    added = spec.template.pod.metadata
+
+    def metadata(
+        name: str, role: Role | None = None, annotations: dict[str, str] | None = None
+    ) -> str:
+        found: Json = {
+            "name": name,
+            "namespace": names.key.namespace,
+            "labels": labels(names.key, role),
+            "ownerReferences": [_owner(subject)],
+        }
+        if annotations:
+            found["annotations"] = annotations
+        return json.dumps(found)
+
+    def resources(wanted: model.Resources | None) -> Json:
+        return wanted.model_dump(exclude_defaults=True) if wanted else {}
+
+    return {
+        "spec": spec,
+        "names": names,
+        "image": subject.image,
+        "claim_size": subject.claim_size,
+        "ports": PORTS,
+        "data_dir": config_file.DATA_DIR,
+        "pod_security": POD_SECURITY,
+        "container_security": CONTAINER_SECURITY,
+        "pull_secrets": [{"name": name} for name in spec.image.pull_secrets],
+        "brokers_file": config_file.brokers(spec, names, subject.cluster_id),
+        "flanking_file": flanking_file,
+        # Without the cluster id: learning it must not make running pods look outdated.
+        "brokers_hash": config_file.digest(config_file.brokers(spec, names, "")),
+        "flanking_hash": config_file.digest(flanking_file),
+        "config_annotations": (
+            {CLUSTER_ID_ANNOTATION: subject.cluster_id} if subject.cluster_id else None
+        ),
+        "metadata": metadata,
+        "resources": resources,
+        "selector": lambda role=None: selector(names.key, role),
+        "pod_labels": lambda role: {**added.labels, **labels(names.key, role)},
+        "pod_annotations": lambda digest: {**added.annotations, CONFIG_HASH_ANNOTATION: digest},
+    }
+
+
+def _owner(subject: Subject) -> Json:
+    """Children go when the cluster goes; volumes have no owner and stay."""
+    return {
+        "apiVersion": f"{model.GROUP}/{model.VERSION}",
+        "kind": model.KIND,
+        "name": subject.names.key.name,
+        "uid": subject.uid,
+        "controller": True,
+    }
