@@ -21,7 +21,8 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import Job, Log
 from quorate_broker.partition.producers import ProducerTable
-from quorate_broker.raft.core import NEVER_MS, Raft, Role, Seat
+from quorate_broker.raft.core import NEVER_MS, Raft, Role
+from quorate_broker.raft.core import Seat as Seat
 from quorate_broker.raft.messages import Buffer, HardState, Message, Peer
 from quorate_broker.raft.ports import Dice, Slice
 from quorate_broker.raft.settings import RaftSettings
@@ -134,6 +135,7 @@ class Replica:
         self._raft.restore_commit(log.checkpoint_index)
         self._committed = self._raft.commit_index
         self._believed: tuple[int, Peer | None, bool] = (hard_state.term, None, False)
+        self._withhold_commit = False
         self._checkpoint_ms = NEVER_MS
         self._checkpoint_index = log.checkpoint_index
         if doubt is not None:
@@ -151,7 +153,7 @@ class Replica:
         if now_ms >= self._checkpoint_ms + self._settings.checkpoint_ms:
             self._checkpoint(now_ms)
 
-    def propose(self, buf: bytearray | memoryview, header: BatchHeader, now_ms: int) -> Appended:
+    def propose(self, buf: bytearray | memoryview, header: BatchHeader) -> Appended:
         """Append a validated batch, stamped in place; `buf` is ours from now on.
 
         Raises KafkaError: NOT_LEADER_OR_FOLLOWER (not leading, not serving yet, handing over),
@@ -215,28 +217,41 @@ class Replica:
 
     # ---------------------------------------------------------------------------------- outputs
 
-    def drain(self) -> Effects:
+    def drain(self, now_ms: int) -> Effects:
         """What there is to do since the last drain."""
         try:
-            ready = self._raft.ready()
+            ready = self._raft.ready(now_ms)
         except (OSError, CorruptLogError) as error:  # a follower far behind is read to from disk
             self.failed(error)
-            ready = self._raft.ready()
+            ready = self._raft.ready(now_ms)
         job = None
         if self.error is None and self._raft.may_write:
             job = self.log.take_job()
+        change = self._take_change()
         committed = None
-        if self._raft.commit_index != self._committed:
+        if not self._withhold_commit and self._raft.commit_index != self._committed:
             committed = self._committed = self._raft.commit_index
             self._producers.settle(min(committed, self.log.synced_index))
-        believed = (self._raft.term, self._raft.leader, self._raft.serving)
-        change = None
-        if believed != self._believed:
-            self._believed = believed
-            change = LeaderChange(*believed)
         return Effects(ready.messages, ready.hard_state, job, committed, change)
 
+    def _take_change(self) -> LeaderChange | None:
+        """The change of leadership since the last drain.
+
+        The commit index of another leader must not wake those who wait for an entry of ours at the
+        same place: with the loss of leadership no commit index is given, it comes with the next.
+        """
+        before, self._believed = self._believed, self._belief()
+        self._withhold_commit = before[2] and before != self._believed
+        return None if before == self._believed else LeaderChange(*self._believed)
+
+    def _belief(self) -> tuple[int, Peer | None, bool]:
+        return self._raft.term, self._raft.leader, self._raft.serving
+
     # ------------------------------------------------------------------------------------ state
+
+    @property
+    def group(self) -> str:
+        return self.seat.group
 
     @property
     def role(self) -> Role:
@@ -272,6 +287,8 @@ class Replica:
     @property
     def deadline_ms(self) -> int:
         """When `tick` must be called next, at the latest."""
+        if self._withhold_commit:
+            return NEVER_MS
         due_ms = self._checkpoint_ms + self._settings.checkpoint_ms
         return min(self._raft.deadline_ms, due_ms)
 

@@ -164,8 +164,9 @@ class Raft:
 
     # ---------------------------------------------------------------------------------- outputs
 
-    def ready(self) -> Ready:
+    def ready(self, now_ms: int) -> Ready:
         state = self._state
+        self._at(now_ms)
         if state.failed:
             return Ready(None, [])
         if state.leading is not None:
