@@ -12,8 +12,8 @@ from quorate_broker.wire.schema import array, field, message, struct
 
 @struct
 class TopicPartition:
-    topic: str = field("string", "1+")
-    partitions: Sequence[int] = array("int32", "1+")
+    topic: str = field("string")
+    partitions: Sequence[int] = array("int32")
 
 
 @message(versions=(0, 3))
