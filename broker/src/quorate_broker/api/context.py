@@ -6,15 +6,17 @@ Next: `api.dispatch`, the table of handlers, then any of the modules named after
 
 A handler is a plain function, or a coroutine function, of the shape
 
-    def handle(context: Context, call: Call, request: XRequest) -> XResponse | Awaitable[XResponse]
+    def handle(context: Context, call: Call, request: XRequest)
+        -> XResponse | Pending | Coroutine[Any, Any, XResponse]
 
-that returns the response itself whenever it has nothing to wait for: that path costs no task. An
-`asyncio.Future` costs a callback, a coroutine a task. `None` (or an awaitable of it) means that no
+that returns the response itself whenever it has nothing to wait for: that path costs no task. A
+`Pending` costs a callback, a coroutine a task. `None` (in any of the three shapes) means that no
 reply is sent at all, which only Produce with acks=0 may want.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -39,6 +41,18 @@ class Call:
     principal: Principal = ANONYMOUS
     client_host: str = ""
     """Address of the client's end, without the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A response that `finish()` makes as soon as all `futures` are done.
+
+    When the client goes away first, `abandon()` is called instead, and the futures are left alone.
+    """
+
+    futures: tuple[asyncio.Future[Any], ...]
+    finish: Callable[[], Any]
+    abandon: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +112,8 @@ class PartitionView(Protocol):
         `batch` owns its bytes (nobody else writes them) and may be stamped in place. Resolved at
         once for acks 0 and 1, at commit for acks -1. Raises, at once or when awaited, KafkaError:
         NOT_LEADER_OR_FOLLOWER, OUT_OF_ORDER_SEQUENCE_NUMBER, REQUEST_TIMED_OUT after `timeout_ms`
-        without a commit, and so on. Best answered with an `asyncio.Future`: produce then runs
-        without a task.
+        without a commit, and so on. An `asyncio.Future` is wanted: produce then runs without a
+        task. Nobody cancels it. A coroutine works too, at a price.
         """
         ...
 
@@ -175,6 +189,13 @@ class Context(Protocol):
         """Run a command on the groups machine of that group's partition.
 
         Raises KafkaError NOT_COORDINATOR or COORDINATOR_LOAD_IN_PROGRESS.
+        """
+        ...
+
+    async def coordinate_all(self, command: object) -> list[Any]:
+        """Run a command on every groups machine that is active on this node; their replies.
+
+        Raises KafkaError COORDINATOR_LOAD_IN_PROGRESS while one of them still loads.
         """
         ...
 

@@ -1,0 +1,158 @@
+"""Configurations as Kafka's clients see them: every key with its value, and where that came from.
+
+The registry (`config.SETTINGS`) says what can be set. Beside it stand a few keys of Kafka's that
+clients set or look for as a matter of course and for which this broker knows one way only: setting
+them to that way is fine, anything else is refused in words rather than swallowed.
+Next: `describe_configs` and `create_topics`, which use this.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from quorate_broker import config
+from quorate_broker.config.setting import Kind
+
+
+class Source(enum.IntEnum):
+    """Where a value came from; Kafka's codes."""
+
+    TOPIC = 1
+    STATIC_BROKER = 4
+    DEFAULT = 5
+
+
+class Type(enum.IntEnum):
+    """Kafka's codes of configuration types."""
+
+    BOOLEAN = 1
+    STRING = 2
+    INT = 3
+    LONG = 5
+    LIST = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key."""
+
+    name: str
+    value: str
+    source: Source
+    type: Type
+    doc: str
+    read_only: bool
+    synonyms: tuple[tuple[str, str, Source], ...]
+    """(name, value, source) of everything that could have given the value, the winner first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """A key with one possible value."""
+
+    value: str
+    type: Type
+    doc: str
+
+
+_FIXED = {
+    "cleanup.policy": _Fixed("delete", Type.LIST, "What becomes of old records."),
+    "compression.type": _Fixed("producer", Type.STRING, "Batches stay as they were produced."),
+    "message.timestamp.type": _Fixed("CreateTime", Type.STRING, "Whose time records carry."),
+    "retention.bytes": _Fixed("-1", Type.LONG, "Bytes that a partition keeps; -1: all."),
+    "retention.ms": _Fixed("-1", Type.LONG, "How long records are kept; -1: for ever."),
+    "unclean.leader.election.enable": _Fixed(
+        "false", Type.BOOLEAN, "Only a replica that has every acknowledged record can lead."
+    ),
+}
+
+_INT_MAX = (1 << 31) - 1
+
+
+class BadConfig(Exception):
+    """A topic may not be configured so; the text says why."""
+
+
+def check_topic(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """The configuration of a new topic; raises BadConfig."""
+    checked: dict[str, str] = {}
+    for name, value in pairs:
+        if value is None:
+            raise BadConfig(f"Null value not supported for topic configs: {name}")
+        fixed = _FIXED.get(name)
+        if fixed is not None:
+            if value.strip() != fixed.value:
+                raise BadConfig(f"{name}: {fixed.value} is the only value supported, not {value}")
+            continue
+        row = config.TOPIC_SETTINGS.get(name)
+        if row is None:
+            raise BadConfig(f"Unknown topic config name: {name}")
+        try:
+            checked[name] = _text(row.parse(value))
+        except ValueError as error:
+            raise BadConfig(f"Invalid value {value} for configuration {name}: {error}") from error
+    return checked
+
+
+def of_topic(settings: config.Settings, own: Mapping[str, str]) -> Iterator[Entry]:
+    """Every key of a topic that has set `own`."""
+    for name, row in config.TOPIC_SETTINGS.items():
+        inherited = tuple(_broker_synonyms(settings, row))
+        synonyms = ((name, own[name], Source.TOPIC), *inherited) if name in own else inherited
+        yield _entry(name, row, synonyms, read_only=False)
+    for name, fixed in _FIXED.items():
+        synonym = (name, fixed.value, Source.DEFAULT)
+        yield Entry(name, fixed.value, Source.DEFAULT, fixed.type, fixed.doc, True, (synonym,))
+
+
+def of_broker(settings: config.Settings) -> Iterator[Entry]:
+    """Every key of this broker."""
+    for name, row in config.SETTINGS.items():
+        yield _entry(name, row, tuple(_broker_synonyms(settings, row)), read_only=True)
+
+
+def _entry(
+    name: str,
+    row: config.Setting,
+    synonyms: tuple[tuple[str, str, Source], ...],
+    *,
+    read_only: bool,
+) -> Entry:
+    _, value, source = synonyms[0]
+    return Entry(name, value, source, _type(row), row.doc, read_only, synonyms)
+
+
+def _broker_synonyms(
+    settings: config.Settings, row: config.Setting
+) -> Iterator[tuple[str, str, Source]]:
+    value = settings[row.name]
+    if value != row.default:
+        yield row.name, _text(value), Source.STATIC_BROKER
+    yield row.name, _text(row.default), Source.DEFAULT
+
+
+def _type(row: config.Setting) -> Type:
+    match row.kind:
+        case Kind.BOOLEAN:
+            return Type.BOOLEAN
+        case Kind.INTEGER:
+            small = row.maximum is not None and row.maximum <= _INT_MAX
+            return Type.INT if small else Type.LONG
+        case Kind.STRING:
+            return Type.STRING
+        case _:
+            return Type.LIST
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case config.Listener():
+            return f"{value.name}://{value.advertised_address}"
+        case tuple():
+            return ",".join(_text(part) for part in value)
+        case _:
+            return str(value)
