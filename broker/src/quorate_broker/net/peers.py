@@ -1,0 +1,444 @@
+"""The connections between brokers.
+
+Every broker dials every other twice: a control line (votes, heartbeats, requests and their
+responses, soft state) and a bulk line (appends with their batches), so that a megabyte on its way
+to a follower never holds up a heartbeat. What a broker sends goes out on the lines it dialled;
+responses come back on the line of their request. A line begins with HELLO (version, cluster, who
+I am) and WELCOME (who you reached) or a refusal in words; from then on both ends know the other's
+(node id, incarnation), and Raft messages to or from another incarnation are dropped here.
+
+A lost control line is told at once: Raft takes it as a hint, and the peer counts as not alive
+until it is heard again. Read next: `node`, which owns what the calls reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from quorate_broker import seams
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.net import rpc
+from quorate_broker.net.rpc import Buffer, Frame, Kind, RpcProtocol
+from quorate_broker.raft import encoding
+from quorate_broker.raft.messages import Message, Peer
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+DIAL_TIMEOUT_S = 3.0
+REDIAL_MIN_S = 0.1
+REDIAL_MAX_S = 1.0
+SILENCE_MS = 3_000
+
+
+class Hello(msgspec.Struct, frozen=True):
+    min_version: int
+    max_version: int
+    cluster_id: str
+    node_id: int
+    incarnation: str
+    line: str
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """`refused` is the reason in words, None when welcome."""
+
+    version: int
+    node_id: int
+    incarnation: str
+    refused: str | None = None
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    method: str
+    body: bytes
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """`error` is (Kafka error code, message) when the request failed."""
+
+    body: bytes
+    error: tuple[int, str | None] | None = None
+
+
+class RaftHead(msgspec.Struct, frozen=True, array_like=True):
+    group: str
+    message: bytes
+
+
+class PeerLost(Exception):
+    """The peer cannot be reached, or went away before it answered."""
+
+
+class Handler(Protocol):
+    """What arrives from other brokers."""
+
+    def on_raft(self, sender: Peer, group: str, message: Message) -> None: ...
+
+    async def on_request(self, sender: Peer, method: str, body: bytes, bulk: memoryview) -> bytes:
+        """The response's body. A KafkaError travels back as such."""
+        ...
+
+    def on_soft(self, sender: Peer, body: memoryview) -> None: ...
+
+    def on_connected(self, peer: Peer) -> None: ...
+
+    def on_lost(self, node_id: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is known of one connection, either way."""
+
+    protocol: RpcProtocol | None = None
+    peer: Peer | None = None
+    purpose: str = ""
+    welcome: asyncio.Future[Welcome] | None = None
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class _Remote:
+    """A broker as this one sees it."""
+
+    node_id: int
+    address: tuple[str, int]
+    control: _Line | None = None
+    bulk: _Line | None = None
+    heard_ms: int = -SILENCE_MS
+    reported: str = ""
+
+
+class Peers:
+    """All lines of one broker. `run` owns the tasks; everything else is a plain call."""
+
+    def __init__(
+        self, me: Peer, handler: Handler, clock: seams.Clock, source: random.Random
+    ) -> None:
+        self.me = me
+        self.cluster_id = ""
+        self._handler = handler
+        self._clock = clock
+        self._random = source
+        self._remotes: dict[int, _Remote] = {}
+        self._accepted: dict[RpcProtocol, _Line] = {}
+        self._dialled: dict[RpcProtocol, _Line] = {}
+        self._requests: dict[int, asyncio.Future[bytes]] = {}
+        self._request_line: dict[int, RpcProtocol] = {}
+        self._next_request = 1
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # -- life
+
+    async def run(
+        self, host: str, port: int, addresses: dict[int, tuple[str, int]], ready: asyncio.Event
+    ) -> None:
+        """Listen, dial everyone in `addresses`, until cancelled."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._accept, host, port, reuse_address=True)
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                for node_id, address in addresses.items():
+                    if node_id != self.me.node_id:
+                        self.add(node_id, address)
+                ready.set()
+                await asyncio.Event().wait()
+        finally:
+            self._tasks = None
+            server.close()
+            for protocol in [*self._accepted, *self._dialled]:
+                protocol.abort()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await server.wait_closed()
+
+    def add(self, node_id: int, address: tuple[str, int]) -> None:
+        """Begin to dial a broker, once."""
+        if node_id in self._remotes or self._tasks is None:
+            return
+        remote = self._remotes[node_id] = _Remote(node_id, address)
+        for line in ("control", "bulk"):
+            self._tasks.create_task(self._keep(remote, line), name=f"{line} line to {node_id}")
+
+    def joined(self, cluster_id: str) -> None:
+        """This broker has become a member; lines that were begun before are dialled anew."""
+        self.cluster_id = cluster_id
+        for protocol in [*self._accepted, *self._dialled]:
+            protocol.close()
+
+    # -- what goes out
+
+    def send(self, to: Peer, group: str, message: Message) -> None:
+        """One Raft message. Dropped where the peer is not there: Raft repeats itself."""
+        remote = self._remotes.get(to.node_id)
+        if remote is None:
+            return
+        head, bulk = encoding.encode(message)
+        line = remote.bulk if bulk else remote.control
+        if line is None or line.protocol is None or line.peer != to:
+            return
+        packed = msgspec.msgpack.encode(RaftHead(group, head))
+        line.protocol.send(rpc.encode(Kind.RAFT, 0, packed, bulk))
+
+    def broadcast(self, body: bytes) -> None:
+        """Soft state, to everyone who is connected."""
+        frame = rpc.encode(Kind.SOFT, 0, body)
+        for remote in self._remotes.values():
+            if remote.control is not None and remote.control.protocol is not None:
+                remote.control.protocol.send(frame)
+
+    async def request(
+        self,
+        node_id: int,
+        method: str,
+        body: bytes,
+        bulk: Sequence[Buffer] = (),
+        timeout_ms: int = 5_000,
+    ) -> bytes:
+        """Ask another broker. Raises PeerLost, TimeoutError, or the KafkaError it answered."""
+        remote = self._remotes.get(node_id)
+        line = remote.control if remote is not None else None
+        if line is None or line.protocol is None:
+            raise PeerLost(f"broker {node_id} is not connected")
+        request_id = self._next_request
+        self._next_request += 1
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._requests[request_id] = future
+        self._request_line[request_id] = line.protocol
+        head = msgspec.msgpack.encode(RequestHead(method, body))
+        try:
+            if not line.protocol.send(rpc.encode(Kind.REQUEST, request_id, head, bulk)):
+                raise PeerLost(f"broker {node_id} is not connected")
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await future
+        finally:
+            del self._requests[request_id], self._request_line[request_id]
+
+    # -- what is known
+
+    def alive(self, node_id: int) -> bool:
+        """Heard within the last `SILENCE_MS`, and its control line stands."""
+        if node_id == self.me.node_id:
+            return True
+        remote = self._remotes.get(node_id)
+        if remote is None or remote.control is None:
+            return False
+        return self._clock.monotonic_ms() - remote.heard_ms < SILENCE_MS
+
+    def incarnation(self, node_id: int) -> str | None:
+        """Of the broker at the other end of the control line."""
+        remote = self._remotes.get(node_id)
+        line = remote.control if remote is not None else None
+        return line.peer.incarnation if line is not None and line.peer is not None else None
+
+    # -- dialling
+
+    async def _keep(self, remote: _Remote, purpose: str) -> None:
+        delay = REDIAL_MIN_S
+        while True:
+            try:
+                line = await self._dial(remote, purpose)
+            except (OSError, TimeoutError, PeerLost) as error:
+                self._report(remote, purpose, str(error) or type(error).__name__)
+                await asyncio.sleep(delay * (0.5 + self._random.random()))
+                delay = min(delay * 2, REDIAL_MAX_S)
+                continue
+            delay = REDIAL_MIN_S
+            await line.lost.wait()
+            self._drop(remote, purpose, line)
+
+    def _report(self, remote: _Remote, purpose: str, reason: str) -> None:
+        if purpose == "control" and remote.reported != reason:
+            remote.reported = reason
+            log.info("broker %d at %s:%d: %s", remote.node_id, *remote.address, reason)
+
+    async def _dial(self, remote: _Remote, purpose: str) -> _Line:
+        loop = asyncio.get_running_loop()
+        line = _Line(purpose=purpose, welcome=loop.create_future())
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            _, protocol = await loop.create_connection(
+                lambda: RpcProtocol(self._dialled_frame, self._dialled_lost), *remote.address
+            )
+            line.protocol = protocol
+            self._dialled[protocol] = line
+            hello = Hello(
+                VERSION, VERSION, self.cluster_id, self.me.node_id, self.me.incarnation, purpose
+            )
+            try:
+                protocol.send(rpc.encode(Kind.HELLO, 0, msgspec.msgpack.encode(hello)))
+                assert line.welcome is not None
+                welcome = await line.welcome
+                if welcome.refused is not None:
+                    raise PeerLost(welcome.refused)
+                if welcome.node_id != remote.node_id:
+                    raise PeerLost(f"it says it is broker {welcome.node_id}")
+            except BaseException:
+                protocol.abort()
+                raise
+        line.peer = Peer(welcome.node_id, welcome.incarnation)
+        self._attach(remote, purpose, line)
+        return line
+
+    def _attach(self, remote: _Remote, purpose: str, line: _Line) -> None:
+        assert line.peer is not None
+        if purpose == "bulk":
+            remote.bulk = line
+            return
+        remote.control = line
+        remote.reported = ""
+        remote.heard_ms = self._clock.monotonic_ms()
+        self._handler.on_connected(line.peer)
+
+    def _drop(self, remote: _Remote, purpose: str, line: _Line) -> None:
+        if purpose == "bulk":
+            remote.bulk = None
+            return
+        remote.control = None
+        self._fail_requests(line.protocol, PeerLost(f"broker {remote.node_id} went away"))
+        self._handler.on_lost(remote.node_id)
+
+    def _fail_requests(self, protocol: RpcProtocol | None, error: Exception) -> None:
+        for request_id, owner in list(self._request_line.items()):
+            future = self._requests[request_id]
+            if owner is protocol and not future.done():
+                future.set_exception(error)
+
+    def _dialled_lost(self, protocol: RpcProtocol) -> None:
+        line = self._dialled.pop(protocol, None)
+        if line is None:
+            return
+        line.lost.set()
+        if line.welcome is not None and not line.welcome.done():
+            line.welcome.set_exception(PeerLost("it closed the connection"))
+            line.welcome.exception()
+
+    def _dialled_frame(self, protocol: RpcProtocol, frame: Frame) -> None:
+        line = self._dialled.get(protocol)
+        if line is None:
+            return
+        if frame.kind is Kind.WELCOME and line.welcome is not None and not line.welcome.done():
+            line.welcome.set_result(_decode(frame, Welcome))
+            return
+        self._hear(line.peer)
+        if frame.kind is not Kind.RESPONSE:
+            raise rpc.FrameError(f"{frame.kind.name} on a dialled line")
+        future = self._requests.get(frame.correlation)
+        if future is not None and not future.done():
+            _resolve(future, _decode(frame, ResponseHead))
+
+    # -- accepting
+
+    def _accept(self) -> RpcProtocol:
+        protocol = RpcProtocol(self._accepted_frame, self._accepted_lost)
+        self._accepted[protocol] = _Line(protocol=protocol)
+        return protocol
+
+    def _accepted_lost(self, protocol: RpcProtocol) -> None:
+        line = self._accepted.pop(protocol, None)
+        if line is not None and line.peer is not None and line.purpose == "control":
+            remote = self._remotes.get(line.peer.node_id)
+            if remote is not None:
+                remote.heard_ms = -SILENCE_MS
+            self._handler.on_lost(line.peer.node_id)
+
+    def _accepted_frame(self, protocol: RpcProtocol, frame: Frame) -> None:
+        line = self._accepted.get(protocol)
+        if line is None:
+            return
+        if line.peer is None:
+            self._greet(protocol, line, frame)
+            return
+        self._hear(line.peer)
+        match frame.kind:
+            case Kind.RAFT:
+                self._raft(line.peer, frame)
+            case Kind.SOFT:
+                self._handler.on_soft(line.peer, frame.head)
+            case Kind.REQUEST:
+                self._start_request(protocol, line.peer, frame)
+            case _:
+                raise rpc.FrameError(f"{frame.kind.name} on an accepted line")
+
+    def _greet(self, protocol: RpcProtocol, line: _Line, frame: Frame) -> None:
+        if frame.kind is not Kind.HELLO:
+            raise rpc.FrameError(f"{frame.kind.name} before HELLO")
+        hello = _decode(frame, Hello)
+        refused = self._refusal(hello)
+        welcome = Welcome(VERSION, self.me.node_id, self.me.incarnation, refused)
+        protocol.send(rpc.encode(Kind.WELCOME, 0, msgspec.msgpack.encode(welcome)))
+        if refused is not None:
+            log.warning("refused broker %d: %s", hello.node_id, refused)
+            return
+        line.peer = Peer(hello.node_id, hello.incarnation)
+        line.purpose = hello.line
+        self._hear(line.peer)
+
+    def _refusal(self, hello: Hello) -> str | None:
+        if not hello.min_version <= VERSION <= hello.max_version:
+            return f"it speaks versions {hello.min_version}-{hello.max_version}, not {VERSION}"
+        if hello.cluster_id and self.cluster_id and hello.cluster_id != self.cluster_id:
+            return f"cluster {hello.cluster_id} is not this cluster, {self.cluster_id}"
+        if hello.node_id == self.me.node_id:
+            return f"both ends claim to be broker {hello.node_id}"
+        return None
+
+    def _hear(self, peer: Peer | None) -> None:
+        remote = self._remotes.get(peer.node_id) if peer is not None else None
+        if remote is not None:
+            remote.heard_ms = self._clock.monotonic_ms()
+
+    def _raft(self, sender: Peer, frame: Frame) -> None:
+        if not self.cluster_id:
+            return
+        try:
+            head = msgspec.msgpack.decode(frame.head, type=RaftHead)
+            message = encoding.decode(head.message, frame.bulk)
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise rpc.FrameError(f"unreadable Raft message: {error}") from error
+        self._handler.on_raft(sender, head.group, message)
+
+    def _start_request(self, protocol: RpcProtocol, sender: Peer, frame: Frame) -> None:
+        request = _decode(frame, RequestHead)
+        if self._tasks is not None:
+            self._tasks.create_task(
+                self._serve(protocol, sender, request, frame), name=f"peer {request.method}"
+            )
+
+    async def _serve(
+        self, protocol: RpcProtocol, sender: Peer, request: RequestHead, frame: Frame
+    ) -> None:
+        try:
+            body = await self._handler.on_request(sender, request.method, request.body, frame.bulk)
+            response = ResponseHead(body)
+        except KafkaError as error:
+            response = ResponseHead(b"", (int(error.code), error.message))
+        except (PeerLost, TimeoutError) as error:
+            response = ResponseHead(b"", (int(ErrorCode.REQUEST_TIMED_OUT), str(error)))
+        packed = msgspec.msgpack.encode(response)
+        protocol.send(rpc.encode(Kind.RESPONSE, frame.correlation, packed))
+
+
+_T = TypeVar("_T")
+
+
+def _decode(frame: Frame, kind: type[_T]) -> _T:
+    try:
+        return msgspec.msgpack.decode(frame.head, type=kind)
+    except msgspec.MsgspecError as error:
+        raise rpc.FrameError(f"unreadable {frame.kind.name}: {error}") from error
+
+
+def _resolve(future: asyncio.Future[bytes], response: ResponseHead) -> None:
+    if response.error is None:
+        future.set_result(response.body)
+    else:
+        code, message = response.error
+        future.set_exception(KafkaError(ErrorCode(code), message))

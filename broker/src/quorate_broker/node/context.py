@@ -1,0 +1,162 @@
+"""The node as the Kafka API sees it: implements `api.context.Context`.
+
+Also where the group coordinators live: one machine per local replica of `__consumer_offsets`,
+active where that replica leads. Read next: `main`, which makes the parts that meet here.
+"""
+
+from __future__ import annotations
+
+import random
+import typing
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from quorate_broker import config, seams
+from quorate_broker.api.context import Leadership
+from quorate_broker.api.principal import AllowAll, Authorizer
+from quorate_broker.cluster import commands
+from quorate_broker.cluster.image import Image, Topic
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.groups import placement
+from quorate_broker.groups.coordinator import Coordinator
+from quorate_broker.groups.settings import GroupSettings
+from quorate_broker.net.peers import Peers
+from quorate_broker.node.controller import Controller
+from quorate_broker.node.leaders import Leaders
+from quorate_broker.node.shelf import Shelf, group_name
+from quorate_broker.partition.hosted import Host
+from quorate_broker.partition.shell import Partition
+from quorate_broker.wire.outcome import Machine
+
+OFFSETS_TOPIC = "__consumer_offsets"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the context looks into."""
+
+    settings: config.Settings
+    clock: seams.Clock
+    random: random.Random
+    peers: Peers
+    shelf: Shelf
+    leaders: Leaders
+    controller: Controller
+
+
+class NodeContext:
+    """One per broker."""
+
+    OFFSETS_TOPIC = OFFSETS_TOPIC
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._coordinators: dict[int, Host] = {}
+        self.authorizer: Authorizer = AllowAll()
+
+    @property
+    def settings(self) -> config.Settings:
+        return self._parts.settings
+
+    @property
+    def clock(self) -> seams.Clock:
+        return self._parts.clock
+
+    @property
+    def image(self) -> Image:
+        return self._parts.controller.image
+
+    @property
+    def me(self) -> int:
+        return self._parts.settings.node_id
+
+    @property
+    def controller_id(self) -> int:
+        return self._parts.controller.leader_id
+
+    @property
+    def live_brokers(self) -> frozenset[int]:
+        return frozenset(i for i in self.image.brokers if self._parts.peers.alive(i))
+
+    def partition(self, topic_id: uuid.UUID, index: int) -> Partition | None:
+        return self._parts.shelf.get(topic_id, index)
+
+    def leader(self, topic_id: uuid.UUID, index: int) -> Leadership:
+        return self._parts.leaders.get(group_name(topic_id, index))
+
+    async def controller(self, command: object) -> Any:
+        return await self._parts.controller.command(
+            typing.cast(commands.Command, command), self._parts.peers
+        )
+
+    async def new_producer_id(self) -> int:
+        return await self._parts.controller.new_producer_id(self._parts.peers)
+
+    # -- groups
+
+    async def ensure_internal_topic(self) -> None:
+        """Make `__consumer_offsets` if it does not exist; a topic that is there already is fine."""
+        if OFFSETS_TOPIC in self.image.topics:
+            return
+        settings = self._parts.settings
+        topic = commands.NewTopic(
+            OFFSETS_TOPIC,
+            settings.offsets_topic_num_partitions,
+            settings.offsets_topic_replication_factor,
+            config={"cleanup.policy": "compact"},
+            internal=True,
+        )
+        reply = await self.controller(commands.CreateTopics((topic,)))
+        result = reply.results[0]
+        if result.code not in (0, ErrorCode.TOPIC_ALREADY_EXISTS):
+            raise KafkaError(ErrorCode(result.code), result.message)
+
+    async def coordinate(self, group_id: str, command: object) -> Any:
+        topic = self.image.topics.get(OFFSETS_TOPIC)
+        if topic is None:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR, None)
+        host = self._coordinators.get(placement.partition_for(group_id, len(topic.partitions)))
+        if host is None:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR, None)
+        return await host.submit(command)
+
+    async def coordinate_all(self, command: object) -> list[Any]:
+        """The replies of every coordinator that is active on this broker."""
+        hosts = [host for host in self._coordinators.values() if host.machine is not None]
+        return [await host.submit(command) for host in hosts]
+
+    def host_groups(self, topic: Topic, partition: Partition, index: int) -> None:
+        """Have a coordinator on a local replica, if it is one of `__consumer_offsets`."""
+        if topic.name != OFFSETS_TOPIC:
+            return
+        self._coordinators[index] = Host(
+            partition, self._coordinator(index), ErrorCode.NOT_COORDINATOR, self.clock
+        )
+
+    def unhost_groups(self, index: int) -> None:
+        host = self._coordinators.pop(index, None)
+        if host is not None:
+            host.close()
+
+    def _coordinator(self, index: int) -> Callable[[], Machine]:
+        settings = group_settings(self._parts.settings)
+
+        def new_member_id(client_id: str) -> str:
+            return f"{client_id}-{seams.new_uuid(self._parts.random)}"
+
+        return lambda: Coordinator(index, settings, new_member_id, self.clock.wall_ms)
+
+
+def group_settings(settings: config.Settings) -> GroupSettings:
+    """The groups' share of the settings."""
+    return GroupSettings(
+        min_session_timeout_ms=settings.group_min_session_timeout_ms,
+        max_session_timeout_ms=settings.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms=settings.group_initial_rebalance_delay_ms,
+        max_size=settings.group_max_size,
+        offset_metadata_max_bytes=settings.offset_metadata_max_bytes,
+        offsets_retention_ms=settings.offsets_retention_minutes * 60_000,
+        offsets_retention_check_ms=settings.offsets_retention_check_interval_ms,
+    )

@@ -1,0 +1,150 @@
+"""The metadata group, as its node uses it.
+
+Every node follows the committed log into `image`; the leader also hosts the machine that decides.
+A command given here runs on the leader, wherever that is: locally, or forwarded once to the
+broker that leads, with a retry while the group is between leaders. Read next: `cluster.machine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from quorate_broker import config, seams
+from quorate_broker.cluster import commands
+from quorate_broker.cluster.genesis import Genesis
+from quorate_broker.cluster.image import Image
+from quorate_broker.cluster.machine import ClusterMachine, Defaults
+from quorate_broker.cluster.records import Member
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.partition.hosted import Follower, Host
+from quorate_broker.partition.shell import Partition
+
+log = logging.getLogger(__name__)
+
+METHOD = "controller"
+TIMEOUT_MS = 10_000
+RETRY_S = 0.05
+RETRIED = (
+    ErrorCode.NOT_CONTROLLER,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER,
+)
+
+_commands = msgspec.msgpack.Decoder(commands.Command)
+_replies = msgspec.msgpack.Decoder(commands.Reply)
+
+
+class Controller:
+    """One per node. `applied` is called after each step of the committed image."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        settings: config.Settings,
+        clock: seams.Clock,
+        source: random.Random,
+        applied: Callable[[], None],
+    ) -> None:
+        self.partition = partition
+        self.image = Image()
+        self.voters: tuple[Member, ...] = ()
+        self._applied = applied
+        self._clock = clock
+        self._producer_ids: range = range(0)
+        self._producer_lock = asyncio.Lock()
+        defaults = Defaults(settings.num_partitions, settings.default_replication_factor)
+        self._host = Host(
+            partition,
+            lambda: ClusterMachine(defaults, lambda: seams.new_uuid(source)),
+            ErrorCode.NOT_CONTROLLER,
+            clock,
+        )
+
+    def follow(self) -> None:
+        """Begin to apply the committed log to the image."""
+        Follower(self.partition, self.image, self._applied).catch_up()
+
+    @property
+    def caught_up(self) -> bool:
+        """Everything that was committed when the present leader began has been applied here."""
+        replica = self.partition.replica
+        return (
+            replica.leader is not None and replica.log.term_at(replica.commit_index) == replica.term
+        )
+
+    @property
+    def leader_id(self) -> int:
+        """Node id of the metadata leader, -1 while there is none."""
+        return self.partition.leader_id
+
+    @property
+    def leads(self) -> bool:
+        """The machine is active on this node."""
+        return self._host.machine is not None
+
+    @property
+    def transitions(self) -> int:
+        """Committed changes of leader since genesis: terms with a committed entry, less one."""
+        replica = self.partition.replica
+        committed = [s for _, s in replica.log.terms.ranges if s <= replica.commit_index]
+        return max(0, len(committed) - 1)
+
+    async def command(self, command: commands.Command, peers: Peers) -> commands.Reply:
+        """Run a command on the leader. Raises KafkaError; `Refused` is raised as one too."""
+        deadline = self._clock.monotonic_ms() + TIMEOUT_MS
+        while True:
+            try:
+                reply = await self._try(command, peers)
+            except (PeerLost, TimeoutError) as error:
+                failure = KafkaError(ErrorCode.NOT_CONTROLLER, str(error))
+            except KafkaError as error:
+                if error.code not in RETRIED:
+                    raise
+                failure = error
+            else:
+                if isinstance(reply, commands.Refused):
+                    raise KafkaError(ErrorCode(reply.code), reply.message)
+                return reply
+            if self._clock.monotonic_ms() >= deadline:
+                raise KafkaError(
+                    ErrorCode.REQUEST_TIMED_OUT, "the cluster has no leader for its metadata"
+                ) from failure
+            await asyncio.sleep(RETRY_S)
+
+    async def _try(self, command: commands.Command, peers: Peers) -> commands.Reply:
+        if self.leads:
+            reply: commands.Reply = await self._host.submit(command)
+            return reply
+        leader = self.leader_id
+        if leader in (-1, peers.me.node_id):
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, None)
+        body = msgspec.msgpack.encode(command)
+        answer = await peers.request(leader, METHOD, body, timeout_ms=TIMEOUT_MS)
+        forwarded: commands.Reply = _replies.decode(answer)
+        return forwarded
+
+    async def serve(self, body: bytes) -> bytes:
+        """A command that another broker forwarded. Raises KafkaError NOT_CONTROLLER."""
+        command = _commands.decode(body)
+        return msgspec.msgpack.encode(await self._host.submit(command))
+
+    async def form(self, genesis: Genesis, peers: Peers) -> None:
+        """Write the genesis as the first record, if nobody has."""
+        if not self.image.cluster_id:
+            await self.command(commands.FormCluster(genesis.cluster_id, genesis.voters), peers)
+
+    async def new_producer_id(self, peers: Peers) -> int:
+        """The next id of this node's block; a new block from the leader when it is used up."""
+        async with self._producer_lock:
+            if not self._producer_ids:
+                reply = await self.command(commands.AllocateProducerIds(), peers)
+                assert isinstance(reply, commands.ProducerIds)
+                self._producer_ids = range(reply.first, reply.first + reply.count)
+            first, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
+            return first

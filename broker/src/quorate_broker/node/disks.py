@@ -1,0 +1,99 @@
+"""The disk threads.
+
+One queue for the node's disk and a few threads that write and sync; the event loop only hands
+over jobs and hears of their end. Terms and votes of all groups go through one journal, so that a
+hundred elections at once cost one sync. Read next: `shelf`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from quorate_broker.log.journal import JournalJob, StateJournal, Vote
+from quorate_broker.raft.messages import HardState, Peer
+
+T = TypeVar("T")
+
+
+class RunsBlocking(Protocol):
+    def run(self) -> None: ...
+
+
+class Disks:
+    """Jobs of logs and of the journal. `failed` is called once when the journal is lost."""
+
+    def __init__(self, threads: int, failed: Callable[[OSError], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, "disk")
+        self._failed = failed
+        self._journal: StateJournal | None = None
+        self._waiting: list[Callable[[], None]] = []
+        self._flying: list[Callable[[], None]] = []
+
+    async def call(self, blocking: Callable[[], T]) -> T:
+        """Run something blocking in a disk thread."""
+        return await self._loop.run_in_executor(self._pool, blocking)
+
+    def use_journal(self, journal: StateJournal) -> None:
+        self._journal = journal
+
+    def hard_state(self, group: str) -> HardState:
+        """What the journal holds for a group."""
+        assert self._journal is not None
+        state = self._journal.states.get(group)
+        if state is None:
+            return HardState()
+        vote = None if state.vote is None else Peer(state.vote.node_id, state.vote.incarnation)
+        return HardState(state.term, vote)
+
+    def forget(self, group: str) -> None:
+        assert self._journal is not None
+        self._journal.remove(group)
+
+    def run(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
+        """Run a job in a thread, then `done` on the loop with its error, if any."""
+        self._pool.submit(self._work, job, done)
+
+    def _work(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
+        try:
+            job.run()
+        except OSError as error:
+            self._loop.call_soon_threadsafe(done, error)
+        else:
+            self._loop.call_soon_threadsafe(done, None)
+
+    def put_hard_state(self, group: str, state: HardState, done: Callable[[], None]) -> None:
+        """Journal a term and vote; `done` when it is on disk, never after a failure."""
+        assert self._journal is not None
+        vote = None if state.vote is None else Vote(state.vote.node_id, state.vote.incarnation)
+        self._journal.put(group, state.term, vote)
+        self._waiting.append(done)
+        self._next_journal_job()
+
+    def _next_journal_job(self) -> None:
+        assert self._journal is not None
+        job = self._journal.take_job()
+        if job is None:
+            return
+        self._flying, self._waiting = self._waiting, []
+        self.run(job, lambda error: self._journalled(job, error))
+
+    def _journalled(self, job: JournalJob, error: OSError | None) -> None:
+        assert self._journal is not None
+        if error is not None:
+            self._failed(error)
+            return
+        self._journal.job_done(job)
+        done, self._flying = self._flying, []
+        for callback in done:
+            callback()
+        self._next_journal_job()
+
+    def close(self) -> None:
+        """Blocking: finish what runs, close the journal."""
+        self._pool.shutdown(wait=True)
+        if self._journal is not None:
+            self._journal.close()

@@ -1,0 +1,74 @@
+"""Who leads what: soft state that every broker keeps and none of it in any log.
+
+A broker that leads and serves tells the others (group, term, leader, in-sync set); the highest
+term wins, and within a term the leader's own word. A group with a replica here is known
+first-hand as well. Answers to clients are built from this table, so they never show a lower epoch
+than before. Read next: `controller`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from quorate_broker.admin.flanking_registry import FlankingNode
+from quorate_broker.api.context import Leadership
+
+
+class Lead(msgspec.Struct, frozen=True, array_like=True):
+    """One broker's word that it leads a group."""
+
+    group: str
+    term: int
+    leader: int
+    isr: tuple[int, ...]
+
+
+class Gossip(msgspec.Struct, frozen=True):
+    """What one broker tells all others: on change, every few seconds, and on a new connection.
+
+    `flanking` is None from everyone but the metadata leader.
+    """
+
+    leads: tuple[Lead, ...] = ()
+    flanking: tuple[FlankingNode, ...] | None = None
+
+
+_NOBODY = Leadership()
+
+
+class Leaders:
+    """The table. `version` moves with every change."""
+
+    def __init__(self) -> None:
+        self._table: dict[str, Leadership] = {}
+        self.version = 0
+
+    def get(self, group: str) -> Leadership:
+        return self._table.get(group, _NOBODY)
+
+    def learn(self, lead: Lead) -> bool:
+        """Take a leader's own word. True when it changed the table."""
+        known = self._table.get(lead.group, _NOBODY)
+        told = Leadership(lead.leader, lead.term, lead.isr)
+        if lead.term < known.epoch or told == known:
+            return False
+        self._table[lead.group] = told
+        self.version += 1
+        return True
+
+    def observe(self, group: str, term: int, leader: int) -> bool:
+        """What a replica here believes; -1 when it knows of no leader in its term."""
+        known = self._table.get(group, _NOBODY)
+        if term < known.epoch or (term == known.epoch and leader == known.leader_id):
+            return False
+        isr = known.isr if leader != -1 else ()
+        self._table[group] = Leadership(leader, term, isr)
+        self.version += 1
+        return True
+
+    def forget(self, groups: Iterable[str]) -> None:
+        for group in groups:
+            self._table.pop(group, None)
+        self.version += 1

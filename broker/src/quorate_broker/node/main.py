@@ -1,0 +1,352 @@
+"""One broker node, from its data directory to its open listeners, and back.
+
+    disk -> admin (booting) -> peers -> formation -> metadata -> replicas -> listeners (ready)
+
+Stopping is the same way back: leaderships are handed over first, then the listeners close, then
+the logs. `Node` is also what the parts talk to: it implements `net.peers.Handler` and
+`node.shelf.Outside`, and only passes on. Read next: `shelf` and `controller`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib.metadata
+import logging
+import random
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.applications import Starlette
+
+from quorate_broker import config, seams
+from quorate_broker.admin import app as admin_app
+from quorate_broker.admin.serve import HttpServer
+from quorate_broker.api.principal import AllowAll
+from quorate_broker.cluster import commands
+from quorate_broker.cluster.genesis import Phase
+from quorate_broker.cluster.records import Endpoint, Member
+from quorate_broker.errors import KafkaError
+from quorate_broker.log.datadir import DataDir, NodeFile
+from quorate_broker.log.disk import OsDisk
+from quorate_broker.log.errors import DataDirError, JournalError
+from quorate_broker.log.journal import StateJournal
+from quorate_broker.net import server
+from quorate_broker.net.limits import Limits
+from quorate_broker.net.peers import Peers
+from quorate_broker.node import shelf as shelves
+from quorate_broker.node.context import NodeContext, Parts
+from quorate_broker.node.controller import Controller
+from quorate_broker.node.disks import Disks
+from quorate_broker.node.flank import Flank
+from quorate_broker.node.formation import Formation
+from quorate_broker.node.gossip import Gossiping
+from quorate_broker.node.leaders import Leaders
+from quorate_broker.node.replicas import Replicas
+from quorate_broker.node.requests import Requests
+from quorate_broker.node.settings import metadata_log, metadata_raft
+from quorate_broker.node.transfer import Transfers
+from quorate_broker.node.view import NodeView
+from quorate_broker.partition.shell import Partition
+from quorate_broker.proxy import app as proxy_app
+from quorate_broker.proxy.local import LocalPort
+from quorate_broker.raft.messages import Message, Peer
+
+log = logging.getLogger(__name__)
+
+EXIT_FAILED = 1
+TICK_S = 0.02
+HAND_OVER_MS = 3_000
+REGISTER_EVERY_S = 0.5
+
+
+async def run(
+    settings: config.Settings, clock: seams.Clock, source: random.Random, stop: asyncio.Event
+) -> int:
+    """Run one broker until `stop` is set; the process's exit code."""
+    node = Node(settings, clock, source, stop)
+    try:
+        await node.run()
+    except (DataDirError, JournalError) as error:
+        log.error("%s", error)
+        return EXIT_FAILED
+    return EXIT_FAILED if node.failure is not None else 0
+
+
+class Node:
+    """See the module's head."""
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        clock: seams.Clock,
+        source: random.Random,
+        stop: asyncio.Event,
+    ) -> None:
+        self.failure: Exception | None = None
+        self._settings = settings
+        self._clock = clock
+        self._random = source
+        self._stop = stop
+        self._disk = OsDisk()
+        self._disks = Disks(settings.disk_threads, self._fail)
+        version = importlib.metadata.version("quorate-broker")
+        self._view = NodeView(settings, version, clock.monotonic_ms())
+        self._leaders = Leaders()
+        self._parts: Parts | None = None
+        self._gossip: Gossiping | None = None
+        self._replicas: Replicas | None = None
+
+    # -- start and stop
+
+    async def run(self) -> None:
+        """Everything, until asked to stop or unable to go on."""
+        settings = self._settings
+        self._datadir = await self._disks.call(self._open_datadir)
+        self._forming = Formation(settings, self._datadir, self._save_node, self._random)
+        self._requests = Requests(self._forming)
+        me = Peer(self._datadir.node.node_id, self._datadir.node.incarnation)
+        self._peers = Peers(me, self, self._clock, self._random)
+        if self._forming.state.phase is Phase.FORMED:
+            self._peers.cluster_id = self._datadir.node.cluster_id
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                life = tasks.create_task(self._live(tasks), name="life")
+                await self._stop.wait()
+                if not life.done() and not self._view.serving:
+                    life.cancel()
+                await asyncio.wait([life])
+        finally:
+            self._view.close()
+            await self._disks.call(self._datadir.close)
+            self._disks.close()
+
+    async def _live(self, tasks: asyncio.TaskGroup) -> None:
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as stack:
+            admin = admin_app.build(self._view, AllowAll())
+            await stack.enter_async_context(
+                _http(tasks, admin, settings.admin_host, settings.admin_port)
+            )
+            await stack.enter_async_context(self._peering(tasks))
+            genesis = await self._forming.run(self._peers)
+            if not self._peers.cluster_id:
+                self._peers.joined(genesis.cluster_id)
+            parts = await self._join(me=self._peers.me, voters=genesis.voters)
+            stack.push_async_callback(parts.shelf.close)
+            ticker = tasks.create_task(self._tick(parts), name="ticker")
+            stack.callback(ticker.cancel)
+            assert self._replicas is not None
+            keeper = tasks.create_task(self._replicas.run(), name="replicas")
+            stack.callback(keeper.cancel)
+            await parts.controller.form(genesis, self._peers)
+            await self._register(parts)
+            await self._open_listeners(stack, tasks, parts)
+            log.info("broker %d of cluster %s serves", settings.node_id, genesis.cluster_id)
+            await self._stop.wait()
+            self._view.serving = False
+            if self.failure is None:
+                await self._transfers.give_up_all(HAND_OVER_MS)
+
+    def _open_datadir(self) -> DataDir:
+        incarnation = str(seams.new_uuid(self._random))
+        path = self._settings.data_dir
+        datadir = DataDir.open(self._disk, path, self._settings.node_id, incarnation)
+        self._disks.use_journal(StateJournal.open(self._disk, datadir.journal_path))
+        return datadir
+
+    async def _save_node(self, node: NodeFile) -> None:
+        await self._disks.call(lambda: self._datadir.save(node))
+
+    @contextlib.asynccontextmanager
+    async def _peering(self, tasks: asyncio.TaskGroup) -> AsyncIterator[None]:
+        settings = self._settings
+        listening = asyncio.Event()
+        addresses = {seed.node_id: (seed.host, seed.port) for seed in settings.seeds}
+        running = tasks.create_task(
+            self._peers.run(settings.rpc_host, settings.rpc_port, addresses, listening),
+            name="peers",
+        )
+        await listening.wait()
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    async def _join(self, me: Peer, voters: tuple[Member, ...]) -> Parts:
+        """Open the metadata group and make everything that stands on it."""
+        shelf = shelves.Shelf(
+            shelves.Parts(me, self._disk, self._datadir, self._disks, self._clock, self._random),
+            self,
+        )
+        wanted = shelves.Wanted(
+            shelves.METADATA_TOPIC,
+            0,
+            voters,
+            metadata_log(self._settings),
+            metadata_raft(self._settings),
+        )
+        partition = await shelf.open(wanted)
+        controller = Controller(
+            partition, self._settings, self._clock, self._random, self._metadata_moved
+        )
+        controller.voters = voters
+        flank = Flank(controller, self._peers, self._clock, self._flanking_changed)
+        parts = Parts(
+            self._settings, self._clock, self._random, self._peers, shelf, self._leaders, controller
+        )
+        self._context = NodeContext(parts)
+        self._replicas = Replicas(parts, self._context, self._datadir, self._disks)
+        self._transfers = Transfers(shelf, self._peers, self._clock)
+        self._gossip = Gossiping(shelf, self._peers, self._leaders, flank)
+        self._flank = flank
+        self._requests.attach(parts, flank, self._transfers)
+        self._view.attach(parts, flank, self._transfers)
+        self._parts = parts
+        controller.follow()
+        return parts
+
+    async def _register(self, parts: Parts) -> None:
+        """Until the committed metadata says of this broker what it says of itself."""
+        mine = self._registration()
+        while True:
+            image = parts.controller.image
+            known = image.brokers.get(mine.node_id)
+            if parts.controller.caught_up and known is not None and _same(mine, known):
+                return
+            try:
+                await parts.controller.command(mine, self._peers)
+            except KafkaError as error:
+                log.info("not registered yet: %s", error)
+                await asyncio.sleep(REGISTER_EVERY_S)
+            else:
+                await asyncio.sleep(TICK_S)
+
+    def _registration(self) -> commands.RegisterBroker:
+        settings = self._settings
+        rpc = settings.rpc_advertised
+        endpoints = tuple(
+            Endpoint(each.name, each.advertised_address.host, each.advertised_address.port)
+            for each in settings.listeners
+        )
+        return commands.RegisterBroker(
+            settings.node_id,
+            self._peers.me.incarnation,
+            rpc.host,
+            rpc.port,
+            endpoints,
+            settings.rack or None,
+            self._view.version,
+        )
+
+    async def _open_listeners(
+        self, stack: contextlib.AsyncExitStack, tasks: asyncio.TaskGroup, parts: Parts
+    ) -> None:
+        settings = self._settings
+        limits = dataclasses.replace(
+            Limits(),
+            max_frame_bytes=settings.socket_request_max_bytes,
+            max_connections=settings.max_connections,
+        )
+        for listener in settings.listeners:
+            opened = await server.serve(self._context, listener, limits, tasks)
+            stack.push_async_callback(opened.close)
+        proxy = proxy_app.build(LocalPort(self._context, parts))
+        await stack.enter_async_context(
+            _http(tasks, proxy, settings.proxy_host, settings.proxy_port)
+        )
+        self._view.serving = True
+        self._view.refresh()
+
+    async def _tick(self, parts: Parts) -> None:
+        while True:
+            now_ms = self._clock.monotonic_ms()
+            parts.shelf.tick(now_ms)
+            self._flank.tick(now_ms)
+            assert self._gossip is not None
+            if self._gossip.tick(now_ms):
+                self._view.refresh_soon()
+            await asyncio.sleep(TICK_S)
+
+    def _fail(self, error: OSError) -> None:
+        """The journal is lost: without terms and votes on disk this node may not go on."""
+        log.error("the journal of terms and votes failed, stopping: %s", error)
+        self.failure = error
+        self._stop.set()
+
+    # -- what changes
+
+    def _metadata_moved(self) -> None:
+        assert self._replicas is not None
+        self._replicas.look()
+        self._view.refresh_soon()
+
+    def _flanking_changed(self) -> None:
+        if self._gossip is not None:
+            self._gossip.tell_flanking()
+        self._view.refresh_soon()
+
+    # -- shelves.Outside
+
+    def send(self, to: Peer, group: str, message: Message) -> None:
+        self._peers.send(to, group, message)
+
+    def leadership_changed(self, partition: Partition) -> None:
+        if self._gossip is not None:
+            self._gossip.leadership_changed(partition)
+        self._view.refresh_soon()
+
+    def partition_failed(self, partition: Partition, error: OSError) -> None:
+        self._view.refresh_soon()
+
+    # -- net.peers.Handler
+
+    def on_raft(self, sender: Peer, group: str, message: Message) -> None:
+        if self._parts is not None:
+            self._parts.shelf.receive(sender, group, message)
+
+    async def on_request(self, sender: Peer, method: str, body: bytes, bulk: memoryview) -> bytes:
+        return await self._requests.serve(method, body, bulk)
+
+    def on_soft(self, sender: Peer, body: memoryview) -> None:
+        if self._gossip is None:
+            return
+        before = self._leaders.version
+        try:
+            self._gossip.hear(body)
+        except msgspec.MsgspecError as error:
+            log.warning("unreadable gossip from broker %d: %s", sender.node_id, error)
+        if self._leaders.version != before:
+            self._view.refresh_soon()
+
+    def on_connected(self, peer: Peer) -> None:
+        if self._gossip is not None:
+            self._gossip.tell_all()
+        self._view.refresh_soon()
+
+    def on_lost(self, node_id: int) -> None:
+        if self._parts is not None:
+            self._parts.shelf.peer_lost(node_id)
+        self._view.refresh_soon()
+
+
+@contextlib.asynccontextmanager
+async def _http(
+    tasks: asyncio.TaskGroup, app: Starlette, host: str, port: int
+) -> AsyncIterator[None]:
+    """Serve one app for as long as the context is open."""
+    opened = HttpServer(app, host, port)
+    opened.bind()
+    running = tasks.create_task(opened.serve(), name=f"http {port}")
+    try:
+        yield
+    finally:
+        opened.close()
+        await asyncio.wait([running])
+
+
+def _same(mine: commands.RegisterBroker, known: object) -> bool:
+    fields = ("incarnation", "rpc_host", "rpc_port", "listeners", "rack", "version")
+    return all(getattr(mine, field) == getattr(known, field) for field in fields)

@@ -1,0 +1,200 @@
+"""The replicas of this node.
+
+Committed metadata says which there must be; `reconcile` opens what is missing and removes what is
+gone, off the event loop. Messages for a group that is about to be opened wait for it, a few and
+for a moment: the first election of a new topic then needs no second try. Read next:
+`partition.shell`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from quorate_broker import seams
+from quorate_broker.cluster.image import PartitionInfo, Topic
+from quorate_broker.cluster.records import Member
+from quorate_broker.log.datadir import DataDir
+from quorate_broker.log.disk import Disk
+from quorate_broker.log.log import Job, Log, LogSettings
+from quorate_broker.node.disks import Disks
+from quorate_broker.partition.replica import Replica
+from quorate_broker.partition.shell import Partition
+from quorate_broker.raft.core import Seat
+from quorate_broker.raft.messages import HardState, Message, Peer
+from quorate_broker.raft.settings import RaftSettings
+
+log = logging.getLogger(__name__)
+
+METADATA_TOPIC = uuid.UUID(int=1)
+METADATA_GROUP = f"{METADATA_TOPIC}-0"
+EARLY_GROUPS = 256
+EARLY_MESSAGES = 4
+
+
+def group_name(topic_id: uuid.UUID, index: int) -> str:
+    """The name of a partition's Raft group, and of its folder."""
+    return f"{topic_id}-{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a shelf is made of."""
+
+    me: Peer
+    disk: Disk
+    datadir: DataDir
+    disks: Disks
+    clock: seams.Clock
+    random: random.Random
+
+
+class Outside(Protocol):
+    """What the shelf tells its node."""
+
+    def send(self, to: Peer, group: str, message: Message) -> None: ...
+
+    def leadership_changed(self, partition: Partition) -> None: ...
+
+    def partition_failed(self, partition: Partition, error: OSError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A replica that metadata puts on this node."""
+
+    topic_id: uuid.UUID
+    index: int
+    voters: tuple[Member, ...]
+    log: LogSettings
+    raft: RaftSettings
+
+
+class Shelf:
+    """Implements `partition.shell.Ports` for every partition on it."""
+
+    def __init__(self, parts: Parts, outside: Outside) -> None:
+        self._parts = parts
+        self._outside = outside
+        self._partitions: dict[str, Partition] = {}
+        self._early: dict[str, list[tuple[Peer, Message]]] = {}
+
+    # -- looking up
+
+    @property
+    def clock(self) -> seams.Clock:
+        return self._parts.clock
+
+    def get(self, topic_id: uuid.UUID, index: int) -> Partition | None:
+        return self._partitions.get(group_name(topic_id, index))
+
+    def by_group(self, group: str) -> Partition | None:
+        return self._partitions.get(group)
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(tuple(self._partitions.values()))
+
+    # -- opening and removing
+
+    async def open(self, wanted: Wanted) -> Partition:
+        """Open (recover, or make) one replica; the preferred leader of a new one stands at once."""
+        group = group_name(wanted.topic_id, wanted.index)
+        replica = await self._parts.disks.call(lambda: self._recover(group, wanted))
+        if replica.log.corrupt is not None:
+            log.error("%s is corrupt and takes no part: %s", group, replica.log.corrupt)
+        partition = self._partitions[group] = Partition(replica, self)
+        for sender, message in self._early.pop(group, ()):
+            partition.receive(sender, message)
+        first = wanted.voters[0]
+        is_new = replica.log.last_index == -1 and replica.term == 0
+        if is_new and (first.node_id, first.incarnation) == (
+            self._parts.me.node_id,
+            self._parts.me.incarnation,
+        ):
+            partition.campaign()
+        return partition
+
+    def _recover(self, group: str, wanted: Wanted) -> Replica:
+        parts = self._parts
+        path = parts.datadir.group_path(wanted.topic_id, wanted.index)
+        opened = Log.open(parts.disk, path, wanted.log, parts.clock.wall_ms())
+        voters = frozenset(Peer(v.node_id, v.incarnation) for v in wanted.voters)
+        seat = Seat(group, parts.me, voters)
+        return Replica(seat, opened, parts.disks.hard_state(group), wanted.raft, parts.random)
+
+    async def remove(self, topic_id: uuid.UUID, index: int) -> None:
+        """Close a replica whose topic is gone, and delete its files."""
+        group = group_name(topic_id, index)
+        partition = self._partitions.pop(group, None)
+        self._parts.disks.forget(group)
+        if partition is not None:
+            partition.close()
+            await partition.settled()
+            await self._parts.disks.call(partition.replica.log.close)
+        await self._parts.disks.call(lambda: self._parts.datadir.remove_group(topic_id, index))
+
+    async def close(self) -> None:
+        """Close every log: trimmed, with a checkpoint."""
+        partitions = list(self)
+        self._partitions.clear()
+        for partition in partitions:
+            partition.close()
+        for partition in partitions:
+            await partition.settled()
+        async with asyncio.TaskGroup() as tasks:
+            for partition in partitions:
+                if partition.replica.log.failed is None:
+                    tasks.create_task(self._parts.disks.call(partition.replica.log.close))
+
+    # -- driving
+
+    def tick(self, now_ms: int) -> None:
+        for partition in self._partitions.values():
+            partition.tick(now_ms)
+
+    def receive(self, sender: Peer, group: str, message: Message) -> None:
+        partition = self._partitions.get(group)
+        if partition is not None:
+            partition.receive(sender, message)
+            return
+        early = self._early.get(group)
+        if early is None and len(self._early) < EARLY_GROUPS:
+            early = self._early[group] = []
+        if early is not None and len(early) < EARLY_MESSAGES:
+            early.append((sender, message))
+
+    def forget_early(self) -> None:
+        """Drop messages of groups that were never opened."""
+        self._early.clear()
+
+    def peer_lost(self, node_id: int) -> None:
+        for partition in self._partitions.values():
+            partition.peer_lost(node_id)
+
+    # -- ports of the partitions
+
+    def send(self, to: Peer, group: str, message: Message) -> None:
+        self._outside.send(to, group, message)
+
+    def put_hard_state(self, group: str, state: HardState, done: Callable[[], None]) -> None:
+        self._parts.disks.put_hard_state(group, state, done)
+
+    def run_job(self, job: Job, done: Callable[[OSError | None], None]) -> None:
+        self._parts.disks.run(job, done)
+
+    def leadership_changed(self, partition: Partition) -> None:
+        self._outside.leadership_changed(partition)
+
+    def partition_failed(self, partition: Partition, error: OSError) -> None:
+        log.error("%s takes no part any more: %s", partition.group, error)
+        self._outside.partition_failed(partition, error)
+
+
+def replicas_of(topic: Topic, member: Member) -> Iterator[PartitionInfo]:
+    """The partitions of a topic that lie on one member."""
+    return (partition for partition in topic.partitions if member in partition.voters)

@@ -1,0 +1,90 @@
+"""Handing leadership over: on request, and of everything when this node stops.
+
+A transfer is asked of the broker that leads, wherever the request came in, and is done when the
+group has another leader that serves. Read next: `raft.core` for how a transfer works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+
+from quorate_broker import seams
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.node.shelf import Shelf
+from quorate_broker.partition.shell import Partition
+
+METHOD = "transfer-leadership"
+TIMEOUT_MS = 5_000
+LOOK_EVERY_S = 0.02
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    group: str
+    target: int | None
+
+
+class Transfers:
+    """One per broker."""
+
+    def __init__(self, shelf: Shelf, peers: Peers, clock: seams.Clock) -> None:
+        self._shelf = shelf
+        self._peers = peers
+        self._clock = clock
+
+    async def transfer(self, group: str, leader_id: int, target: int | None) -> None:
+        """Raises KafkaError NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT."""
+        if leader_id == -1:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, "the group has no leader")
+        if leader_id == self._peers.me.node_id:
+            await self._local(Transfer(group, target))
+            return
+        body = msgspec.msgpack.encode(Transfer(group, target))
+        try:
+            await self._peers.request(leader_id, METHOD, body, timeout_ms=TIMEOUT_MS)
+        except (PeerLost, TimeoutError) as error:
+            raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, str(error)) from error
+
+    async def serve(self, body: bytes) -> bytes:
+        """A transfer that another broker asks of this one, the leader."""
+        await self._local(msgspec.msgpack.decode(body, type=Transfer))
+        return b""
+
+    async def _local(self, asked: Transfer) -> None:
+        partition = self._shelf.by_group(asked.group)
+        if partition is None or not partition.is_leader:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
+        if asked.target == self._peers.me.node_id:
+            return
+        before = partition.leader_epoch
+        partition.transfer_leadership(asked.target)
+        deadline = self._clock.monotonic_ms() + TIMEOUT_MS
+        while not _moved(partition, before):
+            if self._clock.monotonic_ms() >= deadline:
+                raise KafkaError(
+                    ErrorCode.REQUEST_TIMED_OUT, "the leadership has not moved in time"
+                )
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def give_up_all(self, timeout_ms: int) -> None:
+        """Move everything that this node leads to others in sync, as far as there are any."""
+        deadline = self._clock.monotonic_ms() + timeout_ms
+        while self._clock.monotonic_ms() < deadline:
+            led = [p for p in self._shelf if p.is_leader and self._followers(p)]
+            if not led:
+                return
+            for partition in led:
+                with contextlib.suppress(KafkaError):
+                    partition.transfer_leadership(None)
+            await asyncio.sleep(LOOK_EVERY_S * 5)
+
+    def _followers(self, partition: Partition) -> bool:
+        others = partition.replica.in_sync - {self._peers.me.node_id}
+        return any(self._peers.alive(node_id) for node_id in others)
+
+
+def _moved(partition: Partition, before: int) -> bool:
+    return partition.leader_epoch > before and partition.leader_id != -1

@@ -1,0 +1,270 @@
+"""The node as the Admin API sees it: implements `admin.view.AdminView`.
+
+The picture that supervisors ask for is drawn on events, at most once in a few milliseconds, and
+handed out as it is; its version moves only when something in it has changed, and that is what a
+long poll waits for. Read next: `admin.app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import resource
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+
+from quorate_broker import config
+from quorate_broker.admin.flanking_registry import FlankingNode
+from quorate_broker.admin.view import (
+    CONTROLLER_GROUP_ID,
+    NO_LEADER,
+    BrokerInfo,
+    Counters,
+    DiskSpace,
+    Overview,
+    PartitionState,
+)
+from quorate_broker.cluster.image import Topic
+from quorate_broker.cluster.records import Member
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.node import context as node_context
+from quorate_broker.node.flank import Flank
+from quorate_broker.node.shelf import METADATA_GROUP, group_name
+from quorate_broker.node.transfer import Transfers
+
+REDRAW_S = 0.02
+"""Events within this time share one picture."""
+
+
+class NodeView:
+    """One per broker; exists before the cluster is formed and then shows an empty picture."""
+
+    def __init__(self, settings: config.Settings, version: str, started_ms: int) -> None:
+        self._settings = settings
+        self._version = version
+        self._started_ms = started_ms
+        self._loop = asyncio.get_running_loop()
+        self._parts: node_context.Parts | None = None
+        self._flank: Flank | None = None
+        self._transfers: Transfers | None = None
+        self._redraw: asyncio.TimerHandle | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._overview = Overview(
+            version=1, cluster_id="", controller_id=NO_LEADER, term=-1, transitions=0, members=()
+        )
+        self.serving = False
+
+    def attach(self, parts: node_context.Parts, flank: Flank, transfers: Transfers) -> None:
+        """The node is a member now: there is something to see."""
+        self._parts, self._flank, self._transfers = parts, flank, transfers
+        self.refresh()
+
+    # -- what is seen
+
+    @property
+    def settings(self) -> config.Settings:
+        return self._settings
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    @property
+    def ready(self) -> bool:
+        return self.serving
+
+    def overview(self) -> Overview:
+        return self._overview
+
+    def partitions(self) -> Sequence[PartitionState]:
+        return tuple(self._partition_states())
+
+    def counters(self) -> Counters:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        disk = self._disk()
+        parts = self._parts
+        local = list(parts.shelf) if parts is not None else []
+        now_ms = parts.clock.monotonic_ms() if parts is not None else self._started_ms
+        return Counters(
+            uptime_seconds=(now_ms - self._started_ms) / 1000,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            resident_bytes=_resident_bytes(),
+            disk_free_bytes=disk.free,
+            disk_total_bytes=disk.total,
+            local_partitions=len(local),
+            leaders=sum(1 for partition in local if partition.is_leader),
+        )
+
+    # -- waiting for change
+
+    async def changed(self, after: int) -> None:
+        while self._overview.version <= after:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.add(future)
+            try:
+                await future
+            finally:
+                self._waiting.discard(future)
+
+    def refresh_soon(self) -> None:
+        """Something may have changed: draw anew in a moment."""
+        if self._redraw is None:
+            self._redraw = self._loop.call_later(REDRAW_S, self.refresh)
+
+    def refresh(self) -> None:
+        """Draw anew, and wake who waits if the picture is another one."""
+        if self._redraw is not None:
+            self._redraw.cancel()
+            self._redraw = None
+        drawn = self._draw()
+        if drawn == self._overview:
+            return
+        self._overview = dataclasses.replace(drawn, version=self._overview.version + 1)
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def close(self) -> None:
+        if self._redraw is not None:
+            self._redraw.cancel()
+
+    # -- asking for something
+
+    async def transfer_leadership(self, group_id: int, target: int | None) -> None:
+        if self._transfers is None:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, "this broker is still starting")
+        for state in self._partition_states():
+            if state.group_id == group_id:
+                break
+        else:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no group {group_id}")
+        if target is not None and target not in state.replicas:
+            raise KafkaError(
+                ErrorCode.REPLICA_NOT_AVAILABLE, f"broker {target} has no replica of {state.path}"
+            )
+        await self._transfers.transfer(self._group(group_id), state.leader_id, target)
+
+    async def register_flanking(self, node: FlankingNode) -> None:
+        await self._require_flank().register(node)
+
+    async def remove_flanking(self, node_id: int, incarnation: str) -> None:
+        await self._require_flank().remove(node_id, incarnation)
+
+    def _require_flank(self) -> Flank:
+        if self._flank is None:
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, "this broker is still starting")
+        return self._flank
+
+    # -- drawing
+
+    def _draw(self) -> Overview:
+        parts = self._parts
+        if parts is None or self._flank is None:
+            return self._overview
+        controller = parts.controller
+        leader_id = controller.leader_id
+        states = [s for s in self._partition_states() if s.group_id != CONTROLLER_GROUP_ID]
+        return Overview(
+            version=self._overview.version,
+            cluster_id=controller.image.cluster_id,
+            controller_id=leader_id,
+            term=controller.partition.leader_epoch if leader_id != NO_LEADER else -1,
+            transitions=controller.transitions,
+            members=tuple(self._members(parts)),
+            flanking=self._flank.nodes(),
+            unavailable_partitions=tuple(s.path for s in states if s.leader_id == NO_LEADER),
+            under_replicated_partitions=tuple(
+                s.path
+                for s in states
+                if s.leader_id != NO_LEADER and len(s.in_sync) < len(s.replicas)
+            ),
+        )
+
+    def _members(self, parts: node_context.Parts) -> Iterator[BrokerInfo]:
+        addresses = {seed.node_id: seed.address for seed in parts.settings.seeds}
+        for voter in parts.controller.voters:
+            broker = parts.controller.image.brokers.get(voter.node_id)
+            address = addresses.get(voter.node_id)
+            yield BrokerInfo(
+                node_id=voter.node_id,
+                incarnation=voter.incarnation,
+                is_alive=self._alive(parts, voter),
+                rpc_host=broker.rpc_host if broker else address.host if address else "",
+                rpc_port=broker.rpc_port if broker else address.port if address else 0,
+                rack=(broker.rack or "") if broker else "",
+                version=broker.version if broker else "",
+                disks=(self._disk(),) if voter.node_id == parts.settings.node_id else (),
+            )
+
+    @staticmethod
+    def _alive(parts: node_context.Parts, voter: Member) -> bool:
+        if voter.node_id == parts.settings.node_id:
+            return True
+        same = parts.peers.incarnation(voter.node_id) == voter.incarnation
+        return same and parts.peers.alive(voter.node_id)
+
+    def _partition_states(self) -> Iterator[PartitionState]:
+        parts = self._parts
+        if parts is None:
+            return
+        controller = parts.controller
+        leads = controller.partition.leader_id
+        yield PartitionState(
+            namespace="redpanda",
+            topic="controller",
+            partition=0,
+            group_id=CONTROLLER_GROUP_ID,
+            leader_id=leads,
+            term=controller.partition.leader_epoch,
+            replicas=tuple(voter.node_id for voter in controller.voters),
+            in_sync=parts.leaders.get(METADATA_GROUP).isr,
+            high_watermark=controller.partition.high_watermark,
+            internal=True,
+        )
+        for topic in controller.image.topics.values():
+            yield from self._topic_states(parts, topic)
+
+    def _topic_states(self, parts: node_context.Parts, topic: Topic) -> Iterator[PartitionState]:
+        for info in topic.partitions:
+            lead = parts.leaders.get(group_name(topic.id, info.index))
+            local = parts.shelf.get(topic.id, info.index)
+            yield PartitionState(
+                namespace="kafka",
+                topic=topic.name,
+                partition=info.index,
+                group_id=group_number(topic.id, info.index),
+                leader_id=lead.leader_id,
+                term=lead.epoch,
+                replicas=info.replicas,
+                in_sync=lead.isr,
+                high_watermark=local.high_watermark if local is not None else -1,
+                internal=topic.internal,
+            )
+
+    def _group(self, group_id: int) -> str:
+        assert self._parts is not None
+        if group_id == CONTROLLER_GROUP_ID:
+            return METADATA_GROUP
+        return next(
+            group_name(topic.id, info.index)
+            for topic in self._parts.controller.image.topics.values()
+            for info in topic.partitions
+            if group_number(topic.id, info.index) == group_id
+        )
+
+    def _disk(self) -> DiskSpace:
+        path = self._settings.data_dir
+        usage = shutil.disk_usage(path)
+        return DiskSpace(path, usage.free, usage.total)
+
+
+def group_number(topic_id: uuid.UUID, index: int) -> int:
+    """A partition's number in paths of the Admin API; fits into the integers of JSON readers."""
+    return ((topic_id.int & (1 << 32) - 1) << 16 | index) + 1
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
