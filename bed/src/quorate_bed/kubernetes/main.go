@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -66,7 +67,7 @@ func main() {
 	case "kube-proxy":
 		run(proxy.NewProxyCommand())
 	case "kubelet":
-		run(kubelet.NewKubeletCommand(nil))
+		run(kubelet.NewKubeletCommand(context.Background()))
 	case "kubectl":
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			kubectlutil.CheckErr(err)

