@@ -1,8 +1,8 @@
 """FindCoordinator (10): which broker serves a group.
 
-It is the leader of the group's partition of `__consumer_offsets`, a topic that is made when somebody
-asks for the first time. While that partition has no leader that can be reached, the answer is
-COORDINATOR_NOT_AVAILABLE, and clients ask again. Next: `groups.placement` for the partition.
+It is the leader of the group's partition of `__consumer_offsets`, a topic that is made when
+somebody asks for the first time. While that partition has no leader that can be reached, the answer
+is COORDINATOR_NOT_AVAILABLE, and clients ask again. Next: `groups.placement` for the partition.
 """
 
 from __future__ import annotations
