@@ -6,16 +6,22 @@ import random
 import uuid
 from typing import Any, TypeVar
 
+from quorate_broker.errors import ErrorCode
 from quorate_broker.wire import schema
 
 T = TypeVar("T")
 
 _NUMBERS = {"int8": 7, "int16": 15, "uint16": 16, "int32": 31, "uint32": 32, "int64": 63}
+_ERROR_CODES = [code.value for code in ErrorCode]
 _LETTERS = "aZ09-_.é漢"
 
 
 def arbitrary(cls: type[T], version: int, source: random.Random) -> T:
-    """A message of any content. Fields that `version` lacks keep their defaults."""
+    """A message of any content. Fields that `version` lacks keep their defaults.
+
+    Error codes are ones that exist and times are ones that a calendar has, so that other
+    implementations, which turn them into enums and dates, can read the message too.
+    """
     return cls(
         **{
             part.name: _value(part, version, source)
@@ -39,6 +45,10 @@ def _element(part: schema.Field, version: int, source: random.Random) -> Any:
     kind = part.type
     if not isinstance(kind, str):
         return arbitrary(kind, version, source)
+    if part.name.endswith("error_code"):
+        return source.choice(_ERROR_CODES)
+    if part.name.endswith(("_ms", "timestamp")):
+        return source.randrange(1 << min(_NUMBERS[kind], 41))
     if kind in _NUMBERS:
         return _number(kind, source)
     match kind:
