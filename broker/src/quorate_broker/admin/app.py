@@ -23,13 +23,15 @@ from starlette.routing import Route
 from quorate_broker.admin import access, flanking_registry, metrics, shapes
 from quorate_broker.admin.flanking_registry import FlankingNode
 from quorate_broker.admin.view import AdminView, PartitionState
-from quorate_broker.api.principal import Authorizer
+from quorate_broker.api.principal import AllowAll, Authorizer
 from quorate_broker.errors import ErrorCode, KafkaError
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_WATCHERS = 500
 WATCH_TIMEOUT_MS = 30_000
 MAX_WATCH_TIMEOUT_MS = 60_000
+
+EVERYBODY = AllowAll()
 
 STATUS_OF = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: 404,
@@ -46,7 +48,7 @@ STATUS_OF = {
 }
 
 
-def build(view: AdminView, authorizer: Authorizer) -> Starlette:
+def build(view: AdminView, authorizer: Authorizer = EVERYBODY) -> Starlette:
     """The app of a broker; `admin.serve` runs it."""
     handlers = _Handlers(view)
     group = "/v1/partitions/{ns}/{topic}"

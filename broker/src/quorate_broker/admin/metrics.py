@@ -62,7 +62,7 @@ class _PictureCollector:
 
     def collect(self) -> Iterable[Metric]:
         picture = self._picture
-        yield from _process(picture)
+        yield from _node(picture)
         yield from _cluster(picture)
         yield from _topics(picture.partitions)
         yield from _partitions(picture)
@@ -94,15 +94,20 @@ def build_info(version: str) -> Metric:
     return family
 
 
-def _process(picture: Picture) -> Iterator[Metric]:
-    counters = picture.counters
-    yield build_info(picture.version)
+def process(version: str, uptime_seconds: float, cpu_seconds: float) -> Iterator[Metric]:
+    """What every node tells of its own process."""
+    yield build_info(version)
     yield gauge(
         "redpanda_application_uptime_seconds_total",
         "Seconds since this process started",
-        counters.uptime_seconds,
+        uptime_seconds,
     )
-    yield counter("redpanda_cpu_busy_seconds", "CPU seconds of this process", counters.cpu_seconds)
+    yield counter("redpanda_cpu_busy_seconds", "CPU seconds of this process", cpu_seconds)
+
+
+def _node(picture: Picture) -> Iterator[Metric]:
+    counters = picture.counters
+    yield from process(picture.version, counters.uptime_seconds, counters.cpu_seconds)
     yield gauge("quorate_resident_memory_bytes", "Memory of this process", counters.resident_bytes)
     yield gauge("quorate_ready", "1 if this node serves", int(picture.ready))
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -84,6 +84,25 @@ class HttpServer:
         if isinstance(closing, asyncio.Event):
             closing.set()
         self._server.stop()
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[HttpServer]:
+    """An `HttpServer` that answers inside the block. OSError if the port cannot be had."""
+    server = HttpServer(app, host, port)
+    server.bind()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(), name=f"http {server.port}")
+            try:
+                yield server
+            finally:
+                server.close()
+    except BaseExceptionGroup as failures:
+        # One failure, of the block or of the server, is not made a group by being in here.
+        if len(failures.exceptions) == 1:
+            raise failures.exceptions[0] from None
+        raise
 
 
 class _Server(uvicorn.Server):

@@ -157,3 +157,26 @@ class AdminView(Protocol):
     async def remove_flanking(self, node_id: int, incarnation: str) -> None:
         """A flanking node says goodbye; forwarded like `register_flanking`."""
         ...
+
+
+class FlankingView(Protocol):
+    """A flanking node, as its own small Admin API sees it."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def ready(self) -> bool:
+        """Its proxy has reached the brokers."""
+        ...
+
+    @property
+    def registered(self) -> bool:
+        """A broker took its last registration."""
+        ...
+
+    @property
+    def uptime_seconds(self) -> float: ...

@@ -21,9 +21,8 @@ from quorate_broker.config.setting import ConfigError
 from quorate_broker.config.settings import SETTINGS, Settings
 
 ENVIRONMENT_PREFIX = "QUORATE_"
-POD_NAME = "QUORATE_POD_NAME"
-# Variables with our prefix that are no settings: the test bed's own, and the pod's name.
-NOT_SETTINGS = re.compile(r"QUORATE_(POD_NAME|CACHE|BED_\w+|TEST_\w+|OPERATOR_\w+)")
+# Variables with our prefix that are other programs' settings.
+NOT_SETTINGS = re.compile(r"QUORATE_(CACHE|BED_\w+|TEST_\w+|OPERATOR_\w+)")
 # A Service called `quorate-admin` makes Kubernetes set QUORATE_ADMIN_PORT=tcp://10.0.0.7:9644 in
 # every pod of its namespace (service links). Those are nobody's configuration.
 SERVICE_LINK_NAME = re.compile(r"\w+(_SERVICE_HOST|_SERVICE_PORT\w*|_PORT_\d+_(TCP|UDP|SCTP)\w*)")
@@ -45,7 +44,7 @@ def load(
     reading.environment(environ)
     reading.overrides(overrides)
     settings = reading.settings()
-    completed, problems = _complete(settings, environ.get(POD_NAME, ""))
+    completed, problems = _complete(settings)
     # A key whose value could not be read is at its default here: say nothing more about it.
     bad = {problem.partition(":")[0] for problem in reading.problems}
     problems = [problem for problem in problems if problem.partition(":")[0] not in bad]
@@ -128,11 +127,12 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _complete(settings: Settings, pod: str) -> tuple[Settings, list[str]]:
+def _complete(settings: Settings) -> tuple[Settings, list[str]]:
     """Fill in what depends on the node, and check what one row alone cannot."""
     problems: list[str] = []
+    pod = settings.pod_name
     node_id = settings.node_id or _node_id_of_pod(settings.node_role, pod)
-    problems += _check_node_id(settings, node_id, pod)
+    problems += _check_node_id(settings, node_id)
     listeners: list[network.Listener] = []
     for listener in settings.listeners:
         try:
@@ -155,9 +155,10 @@ def _node_id_of_pod(role: str, pod: str) -> int:
     return int(match[1]) + (FIRST_FLANKING_ID if role == "flanking" else 1)
 
 
-def _check_node_id(settings: Settings, node_id: int, pod: str) -> Iterator[str]:
+def _check_node_id(settings: Settings, node_id: int) -> Iterator[str]:
     if node_id == 0:
-        where = f"the name of the pod, {pod}, has no ordinal" if pod else f"{POD_NAME} is not set"
+        pod = settings.pod_name
+        where = f"the pod's name, {pod}, has no ordinal" if pod else "QUORATE_POD_NAME is not set"
         yield f"node.id: must be given, since {where}"
     elif settings.node_role == "broker" and node_id > LAST_BROKER_ID:
         yield f"node.id: brokers have 1 to {LAST_BROKER_ID}, not {node_id}"

@@ -56,11 +56,14 @@ class Settings:
         "node.id",
         Kind.INTEGER,
         0,
-        "Brokers 1 to 99, flanking nodes from 101; 0: the ordinal of QUORATE_POD_NAME + 1 "
+        "Brokers 1 to 99, flanking nodes from 101; 0: the ordinal of the pod's name + 1 "
         "(flanking: + 101)",
         alias="node_id",
         minimum=0,
         maximum=1_000_000,
+    )
+    pod_name: str = _string(
+        "pod.name", "", "Name of the pod; gives the node id by its ordinal, and fills in {pod}"
     )
     cluster_id: str = _string(
         "cluster.id",
@@ -217,7 +220,7 @@ class Settings:
     proxy_request_max_bytes: int = _row(
         "proxy.request.max.bytes",
         Kind.INTEGER,
-        16 * 1024 * 1024,
+        4 * 1024 * 1024,
         "Longest body of a request to the HTTP Proxy",
         unit="bytes",
         minimum=1024,

@@ -188,6 +188,7 @@ def _flanking(options: Options, base: pathlib.Path, index: int) -> Node:
     text = _toml(
         {
             "node.role": "flanking",
+            "pod.name": directory.name,
             "node.id": node_id,
             "bootstrap.servers": bootstrap(options).split(","),
             "admin.urls": urls,
