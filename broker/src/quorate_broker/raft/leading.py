@@ -47,7 +47,6 @@ class Leading:
         self.transfer_ends_ms = 0
         self.uncommitted: deque[tuple[int, int]] = deque()  # (last index, bytes)
         self.uncommitted_bytes = 0
-        self.announced_commit = -1
 
     def appended(self, last_index: int, size: int) -> None:
         self.uncommitted.append((last_index, size))
@@ -86,7 +85,7 @@ def tick(state: State, leading: Leading) -> None:
         return
     leading.heartbeat_ms = now_ms + state.settings.heartbeat_ms
     for peer, follower in leading.followers.items():
-        state.send(peer, Heartbeat(state.term, min(follower.match, state.commit_index)))
+        _send_heartbeat(state, peer, follower)
     _hand_over(state, leading)
 
 
@@ -119,10 +118,10 @@ def replicate(state: State, leading: Leading) -> None:
                 follower.sent(last_index, 0, state.now_ms)
             else:
                 break
-    if state.settings.eager_commit and leading.announced_commit < state.commit_index:
-        leading.announced_commit = state.commit_index
+    if state.settings.eager_commit:
         for peer, follower in leading.followers.items():
-            state.send(peer, Heartbeat(state.term, min(follower.match, state.commit_index)))
+            if follower.told < min(follower.match, state.commit_index):
+                _send_heartbeat(state, peer, follower)
 
 
 def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> bool:
@@ -143,7 +142,13 @@ def _send_append(state: State, peer: Peer, follower: Progress, entries: tuple[Bu
     prev_index = follower.next - 1
     prev_term = state.log.term_at(prev_index) if prev_index >= 0 else 0
     assert prev_term is not None, "the log knows the term before its first entry"
+    follower.told = state.commit_index
     state.send(peer, Append(state.term, prev_index, prev_term, state.commit_index, entries))
+
+
+def _send_heartbeat(state: State, peer: Peer, follower: Progress) -> None:
+    follower.told = min(follower.match, state.commit_index)
+    state.send(peer, Heartbeat(state.term, follower.told))
 
 
 # ---------------------------------------------------------------------------------------- replies
@@ -173,11 +178,8 @@ def on_heartbeat_reply(state: State, sender: Peer, message: HeartbeatReply) -> N
     if follower is None:
         return
     _heard(state, follower, message)
-    if state.role is not Role.LEADER:
-        return
-    if follower.mode is Mode.PROBE:
-        follower.asked = False
-    elif follower.is_stuck(state.settings.resend_ms, state.now_ms):
+    follower.remind(state.settings.heartbeat_ms, state.now_ms)
+    if follower.is_stuck(state.settings.resend_ms, state.now_ms):
         follower.probe(max(follower.received, follower.match) + 1)
 
 

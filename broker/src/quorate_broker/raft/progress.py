@@ -26,7 +26,7 @@ class Progress:
     """One follower as its leader sees it; indexes are Raft indexes, times monotonic ms."""
 
     __slots__ = (
-        "asked",
+        "asked_ms",
         "caught_up_ms",
         "heard_ms",
         "inflight",
@@ -37,6 +37,7 @@ class Progress:
         "moved_ms",
         "next",
         "received",
+        "told",
     )
 
     def __init__(self, last_index: int, now_ms: int) -> None:
@@ -44,8 +45,10 @@ class Progress:
         self.match = -1
         self.received = -1
         self.next = last_index + 1
-        self.asked = False
-        """A probe is under way."""
+        self.told = -1
+        """The commit index that it was last told."""
+        self.asked_ms: int | None = None
+        """When the probe was sent that is not answered yet."""
         self.inflight: deque[tuple[int, int]] = deque()  # (last index, bytes)
         self.inflight_bytes = 0
         self.heard_ms = now_ms
@@ -57,7 +60,7 @@ class Progress:
 
     def may_send(self, settings: RaftSettings) -> bool:
         if self.mode is Mode.PROBE:
-            return not self.asked
+            return self.asked_ms is None
         return (
             len(self.inflight) < settings.inflight_messages
             and self.inflight_bytes < settings.inflight_bytes
@@ -66,7 +69,7 @@ class Progress:
     def sent(self, last_index: int, size: int, now_ms: int) -> None:
         """Entries from `next` to `last_index` went out."""
         if self.mode is Mode.PROBE:
-            self.asked = True
+            self.asked_ms = now_ms
             return
         if self.received >= self.next - 1:
             self.moved_ms = now_ms
@@ -92,7 +95,7 @@ class Progress:
 
     def accepted(self) -> None:
         """The probe fitted."""
-        self.asked = False
+        self.asked_ms = None
         if self.mode is Mode.PROBE:
             self.mode = Mode.REPLICATE
             self.next = max(self.received, self.match) + 1
@@ -103,9 +106,14 @@ class Progress:
         assert next_index > self.match, "what a follower has acknowledged is not sent again"
         self.mode = Mode.PROBE
         self.next = next_index
-        self.asked = False
+        self.asked_ms = None
         self.inflight.clear()
         self.inflight_bytes = 0
+
+    def remind(self, pause_ms: int, now_ms: int) -> None:
+        """The follower lives: if a probe was not answered for `pause_ms`, it may go again."""
+        if self.mode is Mode.PROBE and now_ms - self.moved_ms >= pause_ms:
+            self.asked_ms = None
 
     def is_stuck(self, resend_ms: int, now_ms: int) -> bool:
         """Sent long ago, not received, yet the follower lives."""

@@ -1,0 +1,318 @@
+"""A small language to drive a Raft cluster by hand; its transcripts are reviewed as diffs.
+
+A transcript is blocks of commands, a line `----`, and what they caused, an empty line between
+blocks. `run` gives the same text with the outputs as they are now. Nothing happens by itself: no
+time passes, no message arrives, nothing reaches a disk unless a command says so.
+
+    cluster 3 [eager] [small]  nodes 1..3, empty logs; eager commits; one batch per append
+    log 2 1 1 2                before anything else: node 2 has batches of terms 1, 1, 2, synced
+    tick 1 2 +800              800 ms pass, nodes 1 and 2 look at the clock
+    campaign 1 | propose 1 [n] | transfer 1 2 | lost 1 2 | fail 1
+    journal 1 | disk 1 | sync 1      term and vote are on disk, the log is, both
+    deliver [1>2 ...]          messages that are under way arrive (all, or those of these links)
+    drop [1>2 ...]             ... or do not
+    settle                     deliver and sync everything until nothing happens; says only results
+    crash 1 | restart 1        a power cut: what was not synced is gone
+    state                      one line per node
+
+Election time-outs are fixed: 750 ms plus 100 for each node id. After etcd-io/raft's testdata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from quorate_broker.errors import KafkaError
+from quorate_broker.log.log import Log
+from quorate_broker.partition.replica import Effects, Replica, Seat
+from quorate_broker.raft.messages import (
+    Append,
+    AppendReply,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    Peer,
+    PreVote,
+    PreVoteReply,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
+from quorate_broker.raft.settings import RaftSettings
+from quorate_broker.testing.memory_log import MemoryJob, MemoryLog
+from quorate_broker.wire import batch
+from quorate_broker.wire.batch import Record
+
+_BREAK = "----"
+_MOST_ROUNDS = 200
+
+
+def run(text: str) -> str:
+    """`text` with every block's output replaced by what happens now."""
+    cluster = Cluster()
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        commands = block.split(f"\n{_BREAK}")[0].split("\n")
+        output: list[str] = []
+        for command in commands:
+            if not command.startswith("#"):
+                output.extend(cluster.command(command.split()))
+        blocks.append("\n".join([*commands, _BREAK, *(output or ["ok"])]))
+    return "\n\n".join(blocks) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedDice:
+    """Election time-outs that a reader can count."""
+
+    node_id: int
+
+    def randint(self, a: int, b: int) -> int:
+        return min(b, a + 100 * self.node_id)
+
+
+@dataclass(slots=True)
+class Node:
+    """One member and its disk."""
+
+    peer: Peer
+    log: MemoryLog = field(default_factory=MemoryLog)
+    journal: HardState = field(default_factory=HardState)
+    replica: Replica | None = None
+    is_up: bool = True
+    hard_state: HardState | None = None
+    job: MemoryJob | None = None
+
+
+class Cluster:
+    """What the commands act upon."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, Node] = {}
+        self.now_ms = 0
+        self.wire: list[tuple[int, int, Message]] = []
+        self._settings = RaftSettings()
+        self._quiet = False
+        self._out: list[str] = []
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """Carry out one command; what it caused, a line each."""
+        self._out = []
+        handler: Callable[[Sequence[str]], None] = getattr(self, f"_do_{words[0]}")
+        handler(words[1:])
+        return self._out
+
+    # --------------------------------------------------------------------------------- commands
+
+    def _do_cluster(self, words: Sequence[str]) -> None:
+        self._settings = RaftSettings(
+            eager_commit="eager" in words, append_bytes=1 if "small" in words else 1 << 20
+        )
+        for node_id in range(1, int(words[0]) + 1):
+            self.nodes[node_id] = Node(Peer(node_id, f"disk-{node_id}"))
+
+    def _do_log(self, words: Sequence[str]) -> None:
+        node = self.nodes[int(words[0])]
+        for term in map(int, words[1:]):
+            node.log.append(_batch(node.log.next_offset, term))
+        node.log.synced_index = node.log.last_index
+        node.journal = HardState(node.log.last_term)
+
+    def _do_tick(self, words: Sequence[str]) -> None:
+        self.now_ms += int(words[-1])
+        for node_id in map(int, words[:-1]):
+            self._replica(node_id).tick(self.now_ms)
+            self._drain(node_id)
+
+    def _do_campaign(self, words: Sequence[str]) -> None:
+        self._replica(int(words[0])).campaign(self.now_ms)
+        self._drain(int(words[0]))
+
+    def _do_propose(self, words: Sequence[str]) -> None:
+        replica = self._replica(int(words[0]))
+        for _ in range(int(words[1]) if len(words) > 1 else 1):
+            buf = _batch(0, 0)
+            try:
+                appended = replica.propose(buf, batch.parse_header(buf))
+                self._say(f"{words[0]}: appended at {appended.last_index}")
+            except KafkaError as error:
+                self._say(f"{words[0]}: {error.code.name}")
+        self._drain(int(words[0]))
+
+    def _do_transfer(self, words: Sequence[str]) -> None:
+        try:
+            self._replica(int(words[0])).transfer_leadership(int(words[1]), self.now_ms)
+        except KafkaError as error:
+            self._say(f"{words[0]}: {error.code.name}")
+        self._drain(int(words[0]))
+
+    def _do_lost(self, words: Sequence[str]) -> None:
+        self._replica(int(words[0])).peer_lost(int(words[1]), self.now_ms)
+        self._drain(int(words[0]))
+
+    def _do_fail(self, words: Sequence[str]) -> None:
+        self._replica(int(words[0])).failed(OSError("the disk is gone"))
+        self._drain(int(words[0]))
+
+    def _do_journal(self, words: Sequence[str]) -> None:
+        node = self.nodes[int(words[0])]
+        hard_state, node.hard_state = node.hard_state, None
+        if hard_state is not None:
+            node.journal = hard_state
+            self._replica(int(words[0])).hard_state_synced(hard_state)
+        self._drain(int(words[0]))
+
+    def _do_disk(self, words: Sequence[str]) -> None:
+        node = self.nodes[int(words[0])]
+        job, node.job = node.job, None
+        if job is not None:
+            job.run()
+            self._replica(int(words[0])).job_done(job)  # type: ignore[arg-type]
+        self._drain(int(words[0]))
+
+    def _do_sync(self, words: Sequence[str]) -> None:
+        self._do_journal(words)
+        self._do_disk(words)
+
+    def _do_deliver(self, words: Sequence[str]) -> None:
+        for sender, to, message in self._take(words):
+            node = self.nodes[to]
+            if node.is_up:
+                self._replica(to).receive(self.nodes[sender].peer, message, self.now_ms)
+                self._drain(to)
+
+    def _do_drop(self, words: Sequence[str]) -> None:
+        self._take(words)
+
+    def _do_settle(self, words: Sequence[str]) -> None:
+        self._quiet = True
+        for _ in range(_MOST_ROUNDS):
+            idle = all(n.hard_state is None and n.job is None for n in self.nodes.values())
+            if idle and not self.wire:
+                break
+            for node_id, node in self.nodes.items():
+                if node.is_up:
+                    self._do_sync([str(node_id)])
+            self._do_deliver([])
+        else:
+            raise AssertionError("the cluster does not come to rest")
+        self._quiet = False
+
+    def _do_crash(self, words: Sequence[str]) -> None:
+        node = self.nodes[int(words[0])]
+        node.log = node.log.crash()
+        node.replica = node.hard_state = node.job = None
+        node.is_up = False
+
+    def _do_restart(self, words: Sequence[str]) -> None:
+        self.nodes[int(words[0])].is_up = True
+        self._drain(int(words[0]))
+
+    def _do_state(self, words: Sequence[str]) -> None:
+        for node_id, node in self.nodes.items():
+            if not node.is_up:
+                self._out.append(f"{node_id}: down")
+                continue
+            replica = self._replica(node_id)
+            leader = "-" if replica.leader is None else replica.leader.node_id
+            terms = " ".join(str(entry.term) for entry in node.log.entries)
+            self._out.append(
+                f"{node_id}: {replica.role.value} term {replica.term} leader {leader} "
+                f"commit {replica.commit_index} synced {node.log.synced_index} log [{terms}]"
+            )
+
+    # ---------------------------------------------------------------------------------- helpers
+
+    def _replica(self, node_id: int) -> Replica:
+        node = self.nodes[node_id]
+        if node.replica is None:
+            voters = frozenset(other.peer for other in self.nodes.values())
+            node.replica = Replica(
+                Seat("t", node.peer, voters),
+                cast(Log, node.log),
+                node.journal,
+                self._settings,
+                FixedDice(node_id),
+            )
+        return node.replica
+
+    def _take(self, words: Sequence[str]) -> list[tuple[int, int, Message]]:
+        taken = [m for m in self.wire if not words or f"{m[0]}>{m[1]}" in words]
+        self.wire = [m for m in self.wire if words and f"{m[0]}>{m[1]}" not in words]
+        return taken
+
+    def _drain(self, node_id: int) -> None:
+        effects = self._replica(node_id).drain(self.now_ms)
+        node = self.nodes[node_id]
+        if effects.hard_state is not None:
+            node.hard_state = effects.hard_state
+            vote = effects.hard_state.vote
+            voted = "-" if vote is None else vote.node_id
+            self._say(f"{node_id}: to journal term {effects.hard_state.term} vote {voted}")
+        if effects.job is not None:
+            node.job = cast(MemoryJob, effects.job)
+            self._say(f"{node_id}: to disk up to {node.job.last_index}")
+        for to, message in effects.messages:
+            self.wire.append((node_id, to.node_id, message))
+            self._say(f"{node_id}>{to.node_id} {describe(message)}")
+        self._report(node_id, effects)
+
+    def _report(self, node_id: int, effects: Effects) -> None:
+        if effects.leader is not None:
+            change = effects.leader
+            leader = "-" if change.leader is None else change.leader.node_id
+            serving = " serving" if change.serving else ""
+            self._out.append(f"{node_id}: term {change.term} leader {leader}{serving}")
+        if effects.committed is not None:
+            self._out.append(f"{node_id}: committed {effects.committed}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._out.append(line)
+
+
+def describe(message: Message) -> str:
+    """One message, short."""
+    match message:
+        case PreVote() | Vote():
+            transfer = " transfer" if isinstance(message, Vote) and message.transfer else ""
+            name = type(message).__name__
+            return f"{name} {message.term} last {_at(message.last_index, message.last_term)}" + (
+                transfer
+            )
+        case PreVoteReply():
+            return f"PreVoteReply {message.term} to {message.asked} {_answer(message.granted)}"
+        case VoteReply():
+            return f"VoteReply {message.term} {_answer(message.granted)}"
+        case Append():
+            terms = [str(h.leader_epoch) for buf in message.entries for _, h in batch.headers(buf)]
+            after = _at(message.prev_index, message.prev_term)
+            return (
+                f"Append {message.term} after {after} commit {message.commit} [{' '.join(terms)}]"
+            )
+        case AppendReply() if message.rejected >= 0:
+            hint = _at(message.hint_index, message.hint_term)
+            return f"AppendReply {message.term} no {message.rejected}, rather {hint}"
+        case AppendReply() | HeartbeatReply():
+            name = type(message).__name__
+            return f"{name} {message.term} received {message.received} match {message.match}"
+        case Heartbeat():
+            return f"Heartbeat {message.term} commit {message.commit}"
+        case TimeoutNow():
+            return f"TimeoutNow {message.term}"
+    raise AssertionError(message)
+
+
+def _at(index: int, term: int) -> str:
+    return f"{index}/{term}"
+
+
+def _answer(granted: bool) -> str:
+    return "yes" if granted else "no"
+
+
+def _batch(offset: int, term: int) -> bytearray:
+    return batch.build([Record(None, b"x")], base_offset=offset, leader_epoch=term, timestamp_ms=0)
