@@ -1,0 +1,170 @@
+"""The only talker to brokers: follows `GET /v1/watch` of each broker of a cluster.
+
+Every broker is asked, not only the leader: when the leader dies the others have the news. A request
+waits at the broker until something changes or the hold is over, so that a change arrives at once
+and a broker that hangs is noticed within hold + slack. A broker that does not answer is data.
+
+Read next: `facts.View`, which is what comes out; `plan/leadership.py`, which weighs the views.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from quorate_operator.facts import Claim, Member, View
+from quorate_operator.metrics import BROKER_ANSWERS
+
+HOLD_MS: Final = 2000
+SLACK_S: Final = 2.0
+PAUSE_S: Final = 0.5
+"""Between a failed request and the next one."""
+ANSWER_LIMIT: Final = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a broker may hold an answer, how much later it counts as silent, and so on."""
+
+    hold_ms: int = HOLD_MS
+    slack_s: float = SLACK_S
+    pause_s: float = PAUSE_S
+
+
+class Addresses(AbstractResolver):
+    """Names of pods to addresses, as the pods' own status tells them.
+
+    DNS would tell the same, some seconds later: it is cached, also where a pod just came back.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def know(self, host: str, address: str) -> None:
+        self._known[host] = address
+
+    def forget(self, host: str) -> None:
+        self._known.pop(host, None)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        address = self._known.get(host)
+        if address is None:
+            raise OSError(f"the address of {host} is not known")
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=family,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
+
+    async def close(self) -> None:
+        self._known.clear()
+
+
+class Brokers:
+    """One HTTP client for the brokers of all clusters."""
+
+    def __init__(self, timing: Timing | None = None) -> None:
+        self.addresses = Addresses()
+        self.timing = timing or Timing()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Brokers:
+        connector = aiohttp.TCPConnector(
+            resolver=self.addresses, use_dns_cache=False, limit=0, keepalive_timeout=30
+        )
+        self._session = aiohttp.ClientSession(connector=connector)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def follow(self, url: str, tell: Callable[[View | None], None]) -> None:
+        """Until cancelled: call `tell` with each new view, and with None when there is none.
+
+        `url` is that of the broker's Admin API, without a path.
+        """
+        last: View | None = None
+        while True:
+            view = await self._watch(url, last)
+            BROKER_ANSWERS.labels("answered" if view else "silent").inc()
+            if not _alike(view, last):
+                tell(view)
+            last = view
+            if view is None:
+                await asyncio.sleep(self.timing.pause_s)
+
+    async def _watch(self, url: str, last: View | None) -> View | None:
+        """The next view; None if there is no proper answer in time. The first comes at once."""
+        assert self._session is not None
+        hold_ms = self.timing.hold_ms if last else 0
+        query = {"after": str(last.version if last else -1), "timeout_ms": str(hold_ms)}
+        limit = aiohttp.ClientTimeout(total=hold_ms / 1000 + self.timing.slack_s)
+        try:
+            async with self._session.get(
+                f"{url}/v1/watch", params=query, timeout=limit
+            ) as response:
+                if response.status != 200:
+                    return None
+                return parse(json.loads(await _bounded(response.content)))
+        except (OSError, TimeoutError, ValueError, aiohttp.ClientError):
+            return None
+
+
+def _alike(one: View | None, other: View | None) -> bool:
+    """Equal but for the version: nothing that anybody would act on."""
+    if one is None or other is None:
+        return one is other
+    return dataclasses.replace(one, version=other.version) == other
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    """The body, refused beyond the limit: a broker's answer is never that long."""
+    found = bytearray()
+    async for piece in content.iter_any():
+        found += piece
+        if len(found) > ANSWER_LIMIT:
+            raise ValueError("the answer is too long")
+    return bytes(found)
+
+
+def parse(body: Any) -> View:
+    """ValueError for anything that is not such an answer: then the broker counts as silent."""
+    try:
+        leader = body["leader"]
+        return View(
+            version=int(body["version"]),
+            cluster_id=str(body["cluster_id"] or ""),
+            leader=Claim(int(leader["node_id"]), int(leader["term"])) if leader else None,
+            transitions=int(body["transitions"]),
+            members=_members(body["members"]),
+            flanking=_members(body["flanking"]),
+            healthy=bool(body["healthy"]),
+            unhealthy_reasons=tuple(str(reason) for reason in body["unhealthy_reasons"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an answer of /v1/watch: {error!r}") from error
+
+
+def _members(rows: Any) -> tuple[Member, ...]:
+    return tuple(
+        Member(
+            int(row["node_id"]), str(row.get("incarnation") or ""), str(row.get("version") or "")
+        )
+        for row in rows
+    )

@@ -1,0 +1,77 @@
+"""kopf as a watch engine, and as nothing else.
+
+Every handler does one thing: it wakes the worker of a cluster. There are no on.create or on.update
+handlers, no daemons, timers, finalizers or annotations: those act on edges, and an edge that is
+missed is missed for good. What kopf misses, the resync in `__main__` finds.
+
+Read next: `workers.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import kopf
+
+from quorate_operator import model
+from quorate_operator.names import CLUSTER_LABEL, Key
+
+WATCHED: Final = (
+    ("v1", "pods"),
+    ("v1", "services"),
+    ("v1", "configmaps"),
+    ("v1", "serviceaccounts"),
+    ("v1", "persistentvolumeclaims"),
+    ("apps/v1", "statefulsets"),
+    ("policy/v1", "poddisruptionbudgets"),
+)
+"""Children, filtered by our label on the server."""
+
+
+def registry(
+    wake: Callable[[Key], None], login: Callable[[], kopf.ConnectionInfo]
+) -> kopf.OperatorRegistry:
+    """Everything that kopf is told to do."""
+    found = kopf.OperatorRegistry()
+
+    async def sign_in(**_: Any) -> kopf.ConnectionInfo:
+        return login()
+
+    async def cluster(*, namespace: str | None, name: str, **_: Any) -> None:
+        wake(Key(namespace or "", name))
+
+    async def child(*, namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+        wake(Key(namespace or "", labels[CLUSTER_LABEL]))
+
+    kopf.on.login(registry=found, id="login")(sign_in)
+    kopf.on.event(f"{model.GROUP}/{model.VERSION}", model.PLURAL, registry=found, id="cluster")(
+        cluster
+    )
+    for version, plural in WATCHED:
+        kopf.on.event(
+            version, plural, labels={CLUSTER_LABEL: kopf.PRESENT}, registry=found, id=plural
+        )(child)
+    return found
+
+
+def settings() -> kopf.OperatorSettings:
+    """Watches that notice silence; nothing is written to anybody's object."""
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    # No listing of namespaces and definitions: the rights for it would have to be cluster-wide.
+    found.scanning.disabled = True
+    found.watching.server_timeout = 300
+    found.watching.client_timeout = 330
+    found.watching.connect_timeout = 10
+    found.watching.inactivity_timeout = 70
+    found.networking.request_timeout = 30
+    found.execution.default_backoff = 5
+    found.process.ultimate_exiting_timeout = 60
+    # A safety net: should a handler ever need them, they are under our own name.
+    found.persistence.finalizer = f"{model.GROUP}/kopf"
+    found.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=model.GROUP)
+    found.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=model.GROUP)
+    for version, plural in WATCHED:
+        found.watching.label_selectors[version, plural] = CLUSTER_LABEL
+    return found

@@ -1,0 +1,179 @@
+"""The only talker to the Kubernetes API: dicts in, dicts out.
+
+The `kubernetes` package brings transport, TLS and tokens; its typed models are not used, since they
+drop fields that a newer API server knows. Children are written by server-side apply with one field
+manager: what we do not name stays other people's.
+
+Read next: `reconcile.py`, which calls this; `access.py`, which finds the credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio import client
+
+from quorate_operator import model
+from quorate_operator.metrics import REQUESTS
+
+Json = dict[str, Any]
+
+TIMEOUT_S: Final = 20.0
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+
+KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    model.KIND: (f"{model.GROUP}/{model.VERSION}", model.PLURAL),
+    "ServiceAccount": ("v1", "serviceaccounts"),
+    "ConfigMap": ("v1", "configmaps"),
+    "Service": ("v1", "services"),
+    "Pod": ("v1", "pods"),
+    "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
+    "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+    "Event": ("events.k8s.io/v1", "events"),
+}
+"""Every kind that is ever touched: the RBAC of the chart is this list."""
+
+
+class KubeError(Exception):
+    """A request that did not succeed. Status 0: no answer at all."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+    @property
+    def final(self) -> bool:
+        """Refused by a rule: the same request would be refused again."""
+        return self.status in (400, 403, 405, 413, 422)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Owner:
+    """Who else set a field that we want to set."""
+
+    manager: str
+    field: str
+
+    def __str__(self) -> str:
+        return f"{self.field} (set by {self.manager})"
+
+
+class Conflict(KubeError):
+    """Server-side apply met another manager's fields."""
+
+    def __init__(self, message: str, owners: tuple[Owner, ...]) -> None:
+        super().__init__(409, message)
+        self.owners = owners
+
+
+class Kube:
+    """A handful of verbs over one connection pool."""
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        self._api = client.ApiClient(configuration)
+
+    async def close(self) -> None:
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        try:
+            return await self._request("GET", _path(kind, namespace, name))
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def all(self, kind: str, namespace: str | None, selector: str = "") -> list[Json]:
+        """All objects of a kind; a namespace of None means everywhere."""
+        query = [("labelSelector", selector)] if selector else []
+        answer = await self._request("GET", _path(kind, namespace), query=query)
+        version, _ = KINDS[kind]
+        return [{"apiVersion": version, "kind": kind, **item} for item in answer["items"]]
+
+    async def apply(self, manifest: Json, manager: str, *, force: bool, part: str = "") -> Json:
+        """Server-side apply; `part` is a subresource. Raises Conflict unless forced."""
+        metadata = manifest["metadata"]
+        path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
+        query = [("fieldManager", manager), ("force", "true" if force else "false")]
+        return await self._request("PATCH", path + part, query=query, body=manifest, form=APPLY)
+
+    async def merge(self, kind: str, namespace: str, name: str, body: Json) -> Json:
+        """JSON merge patch. A `uid` in the metadata makes it a precondition."""
+        return await self._request("PATCH", _path(kind, namespace, name), body=body, form=MERGE)
+
+    async def create(self, manifest: Json) -> Json:
+        path = _path(manifest["kind"], manifest["metadata"]["namespace"])
+        return await self._request("POST", path, body=manifest)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        body: Json | None = None,
+        form: str = JSON,
+    ) -> Json:
+        request = await self._api.param_serialize(
+            method,
+            path,
+            query_params=query or [],
+            header_params={"Accept": JSON, "Content-Type": form},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                response = await self._api.call_api(*request)
+                raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:
+            REQUESTS.labels(method, "none").inc()
+            raise KubeError(0, f"no answer from the Kubernetes API: {error!r}") from error
+        REQUESTS.labels(method, f"{response.status // 100}xx").inc()
+        answer = _parse(raw)
+        if response.status >= 300:
+            raise _error(response.status, answer)
+        return answer
+
+
+def _path(kind: str, namespace: str | None, name: str = "") -> str:
+    version, plural = KINDS[kind]
+    root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    inside = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{inside}/{plural}" + (f"/{name}" if name else "")
+
+
+def _parse(raw: bytes) -> Json:
+    try:
+        answer = json.loads(raw)
+    except ValueError:
+        answer = None
+    return answer if isinstance(answer, dict) else {"message": raw[:500].decode(errors="replace")}
+
+
+def _error(status: int, answer: Json) -> KubeError:
+    message = str(answer.get("message", "")) or f"status {status}"
+    causes = (answer.get("details") or {}).get("causes") or []
+    owners = tuple(
+        Owner(_manager(str(cause.get("message", ""))), str(cause.get("field", "")))
+        for cause in causes
+        if cause.get("reason") == "FieldManagerConflict"
+    )
+    if status == 409 and owners:
+        return Conflict(message, owners)
+    return KubeError(status, message)
+
+
+def _manager(message: str) -> str:
+    """`conflict with "kubectl" using apps/v1` -> `kubectl`."""
+    parts = message.split('"')
+    return parts[1] if len(parts) > 2 else message

@@ -1,0 +1,28 @@
+"""What the operator counts. Label sets are closed; the README has a row for each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECONCILES: Final = Counter(
+    "quorate_operator_reconciles_total", "Passes over a cluster", ["result"]
+)
+"""result: done, refused, failed, gone, invalid"""
+RECONCILE_SECONDS: Final = Histogram(
+    "quorate_operator_reconcile_seconds",
+    "How long a pass took",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+)
+WRITES: Final = Counter("quorate_operator_writes_total", "Writes to the Kubernetes API", ["what"])
+"""what: child, label, volume, status, event"""
+REQUESTS: Final = Counter(
+    "quorate_operator_kubernetes_requests_total", "Requests by answer", ["method", "code"]
+)
+"""code: 2xx, 4xx, 5xx, none"""
+CLUSTERS: Final = Gauge("quorate_operator_clusters", "Clusters that are looked after")
+BROKER_ANSWERS: Final = Counter(
+    "quorate_operator_broker_answers_total", "Answers of brokers to the watch", ["result"]
+)
+"""result: answered, silent"""

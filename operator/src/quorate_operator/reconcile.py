@@ -1,0 +1,278 @@
+"""One pass over one cluster: observe, plan, apply, tell.
+
+A pass reads everything it needs, decides in `plan/` and carries the decisions out one by one. A
+step that fails does not hold up the others, and the status is written in any case. Nothing is
+remembered for the next pass.
+
+Read next: `plan/__init__.py`; `workers.py`, which calls this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import pydantic
+
+from quorate_operator import kube, model, render
+from quorate_operator.facts import DefaultImage, Json, Observed, Pod, View, VolumeClaim
+from quorate_operator.kube import Conflict, Kube, KubeError
+from quorate_operator.metrics import WRITES
+from quorate_operator.names import (
+    LEADER_LABEL,
+    MANAGER,
+    ROLE_LABEL,
+    STATUS_MANAGER,
+    Key,
+    Role,
+    selector_text,
+)
+from quorate_operator.plan import events, plan
+from quorate_operator.plan import status as telling
+from quorate_operator.plan.actions import Action, Apply, GrowVolume, MarkLeader
+from quorate_operator.plan.events import Event
+from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.status import Passed
+from quorate_operator.plan.subject import subject
+from quorate_operator.seams import Clock, stamp, token
+from quorate_operator.status import BrokerClusterStatus
+
+CHILD_KINDS: Final = (
+    "ServiceAccount",
+    "ConfigMap",
+    "Service",
+    "PodDisruptionBudget",
+    "StatefulSet",
+)
+LOGGER: Final = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What the worker has to know about a pass."""
+
+    exists: bool
+    pods: tuple[Pod, ...] = ()
+    busy: bool = False
+    """Look again soon: something was written or is under way."""
+    failed: bool = False
+    """Look again with growing pauses."""
+    outcome: str = "done"
+
+
+class Reconciler:
+    """Passes over clusters; holds no state of any of them."""
+
+    def __init__(self, talker: Kube, default: DefaultImage, clock: Clock) -> None:
+        self._kube = talker
+        self._default = default
+        self._clock = clock
+
+    async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result:
+        observed = await self._observe(key, views)
+        if observed is None:
+            return Result(exists=False, outcome="gone")
+        if "deletionTimestamp" in observed.cluster["metadata"]:
+            return Result(exists=True, outcome="gone")
+        try:
+            wish = Wish.parse(observed)
+        except pydantic.ValidationError as error:
+            await self._tell_invalid(observed, error)
+            return Result(exists=True, pods=observed.pods, outcome="invalid")
+        return await self._pass(wish)
+
+    async def _pass(self, wish: Wish) -> Result:
+        wanted = subject(wish, self._default)
+        actions = plan(wish, render.render(wanted))
+        if not wish.previous.conditions:
+            await self._write(wish.observed, telling.first(wish))
+        passed = await self._carry_out(wish.observed, actions)
+        status = telling.tell(wish, passed, wanted.image)
+        if status.dump() != wish.previous.dump():
+            await self._write(wish.observed, status)
+            for event in events.between(wish.previous, status):
+                await self._emit(wish.observed, event)
+        reconciling = status.condition("Reconciling")
+        return Result(
+            exists=True,
+            pods=wish.observed.pods,
+            busy=bool(actions) or bool(reconciling and reconciling.status == "True"),
+            failed=bool(passed.failed or passed.refused),
+            outcome="refused" if passed.refused else "failed" if passed.failed else "done",
+        )
+
+    async def _observe(self, key: Key, views: Mapping[str, View]) -> Observed | None:
+        selector = selector_text(key)
+        async with asyncio.TaskGroup() as group:
+            cluster = group.create_task(self._kube.get(model.KIND, key.namespace, key.name))
+            lists = [
+                group.create_task(self._kube.all(kind, key.namespace, selector))
+                for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim")
+            ]
+        found = cluster.result()
+        if found is None:
+            return None
+        *children, pods, volumes = [task.result() for task in lists]
+        running = tuple(pod for pod in map(_pod, pods) if pod is not None)
+        return Observed(
+            key=key,
+            cluster=found,
+            children={
+                (child["kind"], child["metadata"]["name"]): child
+                for several in children
+                for child in several
+            },
+            pods=running,
+            volumes=tuple(_volume(volume) for volume in volumes),
+            views={pod.name: views[pod.name] for pod in running if pod.name in views},
+            now=self._clock.now(),
+        )
+
+    async def _carry_out(self, observed: Observed, actions: tuple[Action, ...]) -> Passed:
+        refused: list[str] = []
+        failed: list[str] = []
+        for action in actions:
+            try:
+                await self._do(observed, action)
+            except KubeError as error:
+                LOGGER.warning("%s: cannot %s: %s", observed.key, action, error.message)
+                sentence = f"cannot {action}: {error.message}"
+                (refused if error.final else failed).append(sentence)
+            else:
+                LOGGER.info("%s: %s", observed.key, action)
+        return Passed(actions, tuple(refused), tuple(failed))
+
+    async def _do(self, observed: Observed, action: Action) -> None:
+        namespace = observed.key.namespace
+        match action:
+            case Apply(manifest):
+                WRITES.labels("child").inc()
+                await self._apply(observed, manifest)
+            case MarkLeader(pod, uid, leads):
+                WRITES.labels("label").inc()
+                labels = {LEADER_LABEL: "true" if leads else None}
+                body: Json = {"metadata": {"uid": uid, "labels": labels}}
+                await self._kube.merge("Pod", namespace, pod, body)
+            case GrowVolume(name, uid, size):
+                WRITES.labels("volume").inc()
+                body = {
+                    "metadata": {"uid": uid},
+                    "spec": {"resources": {"requests": {"storage": size}}},
+                }
+                await self._kube.merge("PersistentVolumeClaim", namespace, name, body)
+
+    async def _apply(self, observed: Observed, manifest: Json) -> None:
+        """Politely first; if someone else set our fields, say so and take them back."""
+        try:
+            await self._kube.apply(manifest, MANAGER, force=False)
+        except Conflict as conflict:
+            name = f"{manifest['kind']} {manifest['metadata']['name']}"
+            fields = ", ".join(str(owner) for owner in conflict.owners)
+            note = f"Taking back fields of {name}: {fields}."
+            await self._emit(observed, Event("Warning", "FieldConflict", "Apply", note))
+            await self._kube.apply(manifest, MANAGER, force=True)
+
+    async def _tell_invalid(self, observed: Observed, error: pydantic.ValidationError) -> None:
+        previous = BrokerClusterStatus.model_construct()
+        try:
+            previous = BrokerClusterStatus.model_validate(observed.cluster.get("status") or {})
+        except pydantic.ValidationError:
+            LOGGER.warning("%s: its status cannot be read either", observed.key)
+        places = (".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors())
+        status = telling.invalid(
+            previous, stamp(observed.now), observed.generation, "; ".join(places)
+        )
+        if status.dump() != previous.dump():
+            await self._write(observed, status)
+
+    async def _write(self, observed: Observed, status: BrokerClusterStatus) -> None:
+        version, _ = kube.KINDS[model.KIND]
+        manifest = {
+            "apiVersion": version,
+            "kind": model.KIND,
+            "metadata": {"name": observed.key.name, "namespace": observed.key.namespace},
+            "status": status.dump(),
+        }
+        WRITES.labels("status").inc()
+        await self._kube.apply(manifest, STATUS_MANAGER, force=True, part="/status")
+
+    async def _emit(self, observed: Observed, event: Event) -> None:
+        """An event is for people: that it cannot be written stops nothing."""
+        WRITES.labels("event").inc()
+        try:
+            await self._kube.create(_event(observed, event, token()))
+        except KubeError as error:
+            LOGGER.warning("%s: event %s is lost: %s", observed.key, event.reason, error.message)
+
+
+def _event(observed: Observed, event: Event, suffix: str) -> Json:
+    version, _ = kube.KINDS[model.KIND]
+    metadata = observed.cluster["metadata"]
+    return {
+        "apiVersion": kube.KINDS["Event"][0],
+        "kind": "Event",
+        "metadata": {
+            "name": f"{observed.key.name}.{suffix}",
+            "namespace": observed.key.namespace,
+        },
+        "eventTime": observed.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": "quorate.dev/operator",
+        "reportingInstance": MANAGER,
+        "action": event.action,
+        "reason": event.reason,
+        "type": event.type,
+        "note": event.note[:1024],
+        "regarding": {
+            "apiVersion": version,
+            "kind": model.KIND,
+            "name": observed.key.name,
+            "namespace": observed.key.namespace,
+            "uid": metadata.get("uid", ""),
+        },
+    }
+
+
+def _pod(raw: Json) -> Pod | None:
+    """None for a pod with our label that is not one of ours."""
+    metadata, status = raw["metadata"], raw.get("status", {})
+    labels = metadata.get("labels", {})
+    role, ordinal = labels.get(ROLE_LABEL), metadata["name"].rpartition("-")[2]
+    if role not in ("broker", "flanking") or not ordinal.isdecimal():
+        return None
+    known: Role = role
+    conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        role=known,
+        ordinal=int(ordinal),
+        ip=status.get("podIP", ""),
+        ready=conditions.get("Ready") == "True",
+        terminating="deletionTimestamp" in metadata,
+        labelled_leader=labels.get(LEADER_LABEL) == "true",
+        revision=labels.get("controller-revision-hash", ""),
+        trouble=_trouble(status),
+    )
+
+
+def _trouble(status: Json) -> str:
+    """Why its container does not run: ImagePullBackOff, CrashLoopBackOff, Unschedulable..."""
+    for container in status.get("containerStatuses", []):
+        state = container.get("state", {})
+        reason = (state.get("waiting") or state.get("terminated") or {}).get("reason", "")
+        if reason and reason not in ("ContainerCreating", "PodInitializing"):
+            return str(reason)
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("reason", "Unschedulable"))
+    return ""
+
+
+def _volume(raw: Json) -> VolumeClaim:
+    requests = raw["spec"].get("resources", {}).get("requests", {})
+    return VolumeClaim(
+        raw["metadata"]["name"], raw["metadata"]["uid"], str(requests.get("storage", ""))
+    )

@@ -1,0 +1,195 @@
+"""Who works on which cluster when: one worker per cluster, one pass at a time.
+
+    event, push of a broker, resync  ->  wake(key)  ->  pass  ->  follow the brokers  ->  wait
+
+Waking a worker that is already awake costs nothing: a pass looks at everything anyway. Errors make
+it look again with growing pauses; without news it looks again after a while, so that a lost event
+never matters. Passes of all clusters share a semaphore.
+
+Read next: `reconcile.py` for a pass, `brokers.py` for the pushes, `handlers.py` for the events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import logging
+import random
+import types
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from quorate_operator.brokers import Brokers
+from quorate_operator.facts import Pod, View
+from quorate_operator.kube import KubeError
+from quorate_operator.metrics import CLUSTERS, RECONCILE_SECONDS, RECONCILES
+from quorate_operator.model import ADMIN_PORT
+from quorate_operator.names import Key, Names
+from quorate_operator.reconcile import Result
+from quorate_operator.seams import Clock
+
+LOGGER: Final = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """Pauses in seconds, and how much goes on at once."""
+
+    passes: int = 16
+    resync_s: float = 60.0
+    busy_s: float = 30.0
+    jitter: float = 0.2
+    first_retry_s: float = 1.0
+    last_retry_s: float = 300.0
+    deaf_s: float = 5.0
+    settle_s: float = 0.05
+    """News comes in bursts (a pod and its StatefulSet): one pass answers them all."""
+
+
+class Passes(Protocol):
+    """What a worker calls; the reconciler, or a stand-in."""
+
+    async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result: ...
+
+
+class Workers:
+    """Workers by cluster. They live in the given group and end with their cluster."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        passes: Passes,
+        brokers: Brokers,
+        clock: Clock,
+        limits: Limits | None = None,
+    ) -> None:
+        self._group = group
+        self._passes = passes
+        self._brokers = brokers
+        self._clock = clock
+        self.limits = limits or Limits()
+        self._semaphore = asyncio.Semaphore(self.limits.passes)
+        self._wakers: dict[Key, asyncio.Event] = {}
+        self._workers: dict[Key, asyncio.Task[None]] = {}
+
+    def wake(self, key: Key) -> None:
+        waker = self._wakers.get(key)
+        if waker is None:
+            waker = self._wakers[key] = asyncio.Event()
+            CLUSTERS.set(len(self._wakers))
+            self._workers[key] = self._group.create_task(self._work(key, waker))
+        waker.set()
+
+    def stop(self) -> None:
+        """Ends all workers; a pass that is under way is cut short, the next start looks again."""
+        for worker in self._workers.values():
+            worker.cancel()
+
+    async def _work(self, key: Key, waker: asyncio.Event) -> None:
+        try:
+            async with _Followers(key, self._brokers, waker.set) as followers:
+                await self._until_gone(key, waker, followers)
+        finally:
+            del self._wakers[key], self._workers[key]
+            CLUSTERS.set(len(self._wakers))
+        if waker.is_set():  # made anew while its worker was on the way out
+            self.wake(key)
+
+    async def _until_gone(self, key: Key, waker: asyncio.Event, followers: _Followers) -> None:
+        failures = 0
+        while True:
+            waker.clear()
+            result = await self._pass(key, followers.views)
+            if not result.exists and not waker.is_set():
+                LOGGER.info("%s: gone", key)
+                return
+            if result.outcome != "failed" or result.pods:
+                followers.follow(result.pods)
+            failures = failures + 1 if result.failed else 0
+            await self._wait(waker, failures, result.busy)
+
+    async def _pass(self, key: Key, views: Mapping[str, View]) -> Result:
+        async with self._semaphore:
+            started = self._clock.monotonic()
+            try:
+                result = await self._passes.reconcile(key, views)
+            except* KubeError as errors:
+                LOGGER.warning("%s: %s", key, errors.exceptions[0])
+                result = Result(exists=True, failed=True, outcome="failed")
+            except* Exception:
+                LOGGER.exception("%s: a pass failed", key)
+                result = Result(exists=True, failed=True, outcome="failed")
+            RECONCILE_SECONDS.observe(self._clock.monotonic() - started)
+            RECONCILES.labels(result.outcome).inc()
+            return result
+
+    async def _wait(self, waker: asyncio.Event, failures: int, busy: bool) -> None:
+        """Until woken or due."""
+        limits = self.limits
+        if failures:
+            pause = min(limits.first_retry_s * 2.0 ** (failures - 1), limits.last_retry_s)
+            # News may be the failure's own echo: for a while it is not listened to.
+            await asyncio.sleep(min(pause, limits.deaf_s))
+        else:
+            pause = limits.busy_s if busy else limits.resync_s
+            await asyncio.sleep(limits.settle_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause * self._jitter()):
+                await waker.wait()
+
+    def _jitter(self) -> float:
+        return 1 + random.uniform(-self.limits.jitter, self.limits.jitter)
+
+
+class _Followers:
+    """Follows the brokers of one cluster and holds their latest views."""
+
+    def __init__(self, key: Key, brokers: Brokers, wake: Callable[[], None]) -> None:
+        self._names = Names(key)
+        self._brokers = brokers
+        self._wake = wake
+        self._group = asyncio.TaskGroup()
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self.views: dict[str, View] = {}
+
+    async def __aenter__(self) -> _Followers:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self.follow(())
+        await self._group.__aexit__(kind, error, trace)
+
+    def follow(self, pods: tuple[Pod, ...]) -> None:
+        """From now on these; a pod with a new address is followed anew."""
+        wanted = {pod.name: pod.ip for pod in pods if pod.role == "broker" and pod.ip}
+        for name, (address, task) in list(self._tasks.items()):
+            if wanted.get(name) != address:
+                task.cancel()
+                self._brokers.addresses.forget(self._names.pod_host(name))
+                del self._tasks[name]
+                if self.views.pop(name, None) is not None:
+                    self._wake()
+        for name, address in wanted.items():
+            if name not in self._tasks:
+                host = self._names.pod_host(name)
+                self._brokers.addresses.know(host, address)
+                url = f"http://{host}:{ADMIN_PORT}"
+                task = self._group.create_task(
+                    self._brokers.follow(url, functools.partial(self._tell, name))
+                )
+                self._tasks[name] = (address, task)
+
+    def _tell(self, pod: str, view: View | None) -> None:
+        if view is None:
+            self.views.pop(pod, None)
+        else:
+            self.views[pod] = view
+        self._wake()
