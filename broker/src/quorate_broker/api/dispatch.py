@@ -17,15 +17,25 @@ from quorate_broker.api import (
     api_versions,
     create_partitions,
     create_topics,
+    delete_groups,
     delete_topics,
     describe_cluster,
     describe_configs,
+    describe_groups,
     fetch,
+    find_coordinator,
+    heartbeat,
     init_producer_id,
+    join_group,
+    leave_group,
+    list_groups,
     list_offsets,
     metadata,
+    offset_commit,
+    offset_fetch,
     offset_for_leader_epoch,
     produce,
+    sync_group,
 )
 from quorate_broker.api.context import Call, Context
 from quorate_broker.api.failures import CloseConnection as CloseConnection
@@ -44,19 +54,32 @@ class Route:
     failed: Failed
 
 
-ROUTES: dict[int, Route] = {
-    ApiKey.PRODUCE: Route(produce.handle, produce.failed),
-    ApiKey.FETCH: Route(fetch.handle, fetch.failed),
-    ApiKey.LIST_OFFSETS: Route(list_offsets.handle, list_offsets.failed),
-    ApiKey.METADATA: Route(metadata.handle, metadata.failed),
-    ApiKey.API_VERSIONS: Route(api_versions.handle, api_versions.failed),
-    ApiKey.CREATE_TOPICS: Route(create_topics.handle, create_topics.failed),
-    ApiKey.DELETE_TOPICS: Route(delete_topics.handle, delete_topics.failed),
-    ApiKey.INIT_PRODUCER_ID: Route(init_producer_id.handle, init_producer_id.failed),
-    ApiKey.OFFSET_FOR_LEADER_EPOCH: Route(
-        offset_for_leader_epoch.handle, offset_for_leader_epoch.failed
-    ),
-    ApiKey.DESCRIBE_CONFIGS: Route(describe_configs.handle, describe_configs.failed),
-    ApiKey.CREATE_PARTITIONS: Route(create_partitions.handle, create_partitions.failed),
-    ApiKey.DESCRIBE_CLUSTER: Route(describe_cluster.handle, describe_cluster.failed),
+_MODULES = {
+    ApiKey.PRODUCE: produce,
+    ApiKey.FETCH: fetch,
+    ApiKey.LIST_OFFSETS: list_offsets,
+    ApiKey.METADATA: metadata,
+    ApiKey.OFFSET_COMMIT: offset_commit,
+    ApiKey.OFFSET_FETCH: offset_fetch,
+    ApiKey.FIND_COORDINATOR: find_coordinator,
+    ApiKey.JOIN_GROUP: join_group,
+    ApiKey.HEARTBEAT: heartbeat,
+    ApiKey.LEAVE_GROUP: leave_group,
+    ApiKey.SYNC_GROUP: sync_group,
+    ApiKey.DESCRIBE_GROUPS: describe_groups,
+    ApiKey.LIST_GROUPS: list_groups,
+    ApiKey.API_VERSIONS: api_versions,
+    ApiKey.CREATE_TOPICS: create_topics,
+    ApiKey.DELETE_TOPICS: delete_topics,
+    ApiKey.INIT_PRODUCER_ID: init_producer_id,
+    ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
+    ApiKey.DESCRIBE_CONFIGS: describe_configs,
+    ApiKey.CREATE_PARTITIONS: create_partitions,
+    ApiKey.DELETE_GROUPS: delete_groups,
+    ApiKey.DESCRIBE_CLUSTER: describe_cluster,
 }
+
+ROUTES: dict[int, Route] = {
+    key: Route(module.handle, module.failed) for key, module in _MODULES.items()
+}
+"""By API key; every API that `wire.apis` advertises is here."""

@@ -66,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._charged = 0
         self._slots: deque[_Slot] = deque()
         self._out: list[Any] = []
+        self._out_bytes = 0
         self._flushing = False
         self._reading_paused = False
         self._writing_paused = False
@@ -207,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
             return
         self._inbox.consume()
-        self._out.extend(error.reply)
+        self._send(error.reply)
         self._pump()
 
     def _start(self, frame: memoryview) -> None:
@@ -297,14 +298,14 @@ class Connection(asyncio.BufferedProtocol):
             return
         encoded = [] if response is None else self._encode(slot, response)
         if not self._slots:  # answered at once, nothing before it: the short way
-            self._out.extend(encoded)
+            self._send(encoded)
             return
         slot.buffers = encoded
         if not slot.queued:  # answered at once, but others are before it
             self._queue(slot)
             return
         while self._slots and self._slots[0].buffers is not None:
-            self._out.extend(self._slots.popleft().buffers or ())
+            self._send(self._slots.popleft().buffers or [])
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush_and_pump)
@@ -324,9 +325,16 @@ class Connection(asyncio.BufferedProtocol):
         if not self._closed:
             self._pump()
 
+    def _send(self, buffers: list[Any]) -> None:
+        self._out += buffers
+        self._out_bytes += sum(map(len, buffers))
+        if self._out_bytes > self._limits.max_unsent_bytes:
+            self._flush()  # so that a reader that is too slow is noticed before its next request
+
     def _flush(self) -> None:
         if self._out:
             out, self._out = self._out, []
+            self._out_bytes = 0
             self._transport.writelines(out)
 
     # -------------------------------------------------------------------------- flow and memory

@@ -1,0 +1,255 @@
+"""A node in the place of the real one: partitions in memory, metadata at the word of a test.
+
+`StubNode` implements `api.context.Context`, `MemoryPartition` implements `PartitionView`. Nothing is
+replicated and nothing moves by itself: commits happen at once unless a test holds them back, and
+time stands still unless a test moves it. The metadata machine is the real one.
+Next: `kafka_client`, which speaks to a server that stands on this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from quorate_broker import config, seams
+from quorate_broker.api.context import Appended, Leadership
+from quorate_broker.api.principal import AllowAll, Authorizer
+from quorate_broker.cluster import commands, machine, records
+from quorate_broker.cluster.image import Image
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.wire import batch
+
+LISTENER = "PLAINTEXT"
+
+
+@dataclass(slots=True)
+class StubClock:
+    """Moves when a test says so."""
+
+    now_ms: int = 1_000_000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Appended:
+    base_offset: int
+    log_append_time_ms: int = -1
+    start_offset: int = 0
+
+
+@dataclass(slots=True)
+class MemoryPartition:
+    """A list of batches that behaves like the leader of a partition with one replica."""
+
+    is_leader: bool = True
+    leader_epoch: int = 1
+    leader_id: int = 1
+    high_watermark: int = 0
+    start_offset: int = 0
+    next_offset: int = 0
+    batches: list[memoryview] = field(default_factory=list)
+    hold_commits: bool = False
+    """Appends with acks=all wait until `commit` is called."""
+    refuse: KafkaError | None = None
+    """Raised by the next append."""
+    epochs: dict[int, int] = field(default_factory=dict)
+    """Epoch -> its end offset."""
+    appends: int = 0
+    waiters: list[Callable[[], None]] = field(default_factory=list)
+    _held: list[tuple[asyncio.Future[Appended], _Appended]] = field(default_factory=list)
+
+    def append(
+        self, batch_: memoryview, header: batch.BatchHeader, acks: int, timeout_ms: int
+    ) -> Awaitable[Appended]:
+        if self.refuse is not None:
+            raise self.refuse
+        self.appends += 1
+        appended = _Appended(self.next_offset, start_offset=self.start_offset)
+        batch.stamp(batch_, self.next_offset, self.leader_epoch)
+        self.batches.append(batch_)
+        self.next_offset += header.last_offset_delta + 1
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        if self.hold_commits:
+            if acks == -1:
+                self._held.append((future, appended))
+                return future
+        else:
+            self._commit_all()
+        future.set_result(appended)
+        return future
+
+    def commit(self) -> None:
+        """Commit everything appended so far."""
+        self._commit_all()
+        for future, appended in self._held:
+            future.set_result(appended)
+        self._held.clear()
+
+    def fail_held(self, error: Exception) -> None:
+        """Let everything that waits for a commit fail."""
+        for future, _ in self._held:
+            future.set_exception(error)
+        self._held.clear()
+
+    def moved(self) -> None:
+        """Tell the waiters."""
+        for waiter in list(self.waiters):
+            waiter()
+
+    def read(self, offset: int, max_bytes: int, committed: bool = True) -> list[memoryview]:
+        if not self.start_offset <= offset <= self.next_offset:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        end = self.high_watermark if committed else self.next_offset
+        found: list[memoryview] = []
+        size = 0
+        for one in self.batches:
+            header = batch.parse_header(one)
+            if header.last_offset < offset or header.base_offset >= end:
+                continue
+            if found and size + len(one) > max_bytes:
+                break
+            found.append(one)
+            size += len(one)
+        return found
+
+    def add_waiter(self, callback: Callable[[], None]) -> None:
+        self.waiters.append(callback)
+
+    def remove_waiter(self, callback: Callable[[], None]) -> None:
+        self.waiters.remove(callback)
+
+    def offset_for_time(self, timestamp_ms: int) -> tuple[int, int] | None:
+        for one in self.batches:
+            header = batch.parse_header(one)
+            for record in batch.records(one):
+                at_ms = header.base_timestamp + record.timestamp_delta
+                if at_ms >= timestamp_ms:
+                    return header.base_offset + record.offset_delta, at_ms
+        return None
+
+    def max_timestamp(self) -> tuple[int, int] | None:
+        times = [
+            (header.base_timestamp + record.timestamp_delta, header.base_offset + i)
+            for one in self.batches
+            for header in [batch.parse_header(one)]
+            for i, record in enumerate(batch.records(one))
+        ]
+        if not times:
+            return None
+        latest_ms, offset = max(times, key=lambda pair: (pair[0], -pair[1]))
+        return offset, latest_ms
+
+    def end_offset_of_epoch(self, epoch: int) -> tuple[int, int]:
+        known = [one for one in self.epochs if one <= epoch]
+        return (max(known), self.epochs[max(known)]) if known else (-1, -1)
+
+    def _commit_all(self) -> None:
+        self.high_watermark = self.next_offset
+        self.moved()
+
+
+class StubNode:
+    """`Context` of broker 1 in a cluster of `brokers`, which leads everything."""
+
+    def __init__(self, brokers: int = 1, **settings: Any) -> None:
+        self.settings = config.Settings(**settings)
+        self.clock: seams.Clock = StubClock()
+        self.authorizer: Authorizer = AllowAll()
+        self.me = 1
+        self.controller_id = 1
+        self.live_brokers = frozenset(range(1, brokers + 1))
+        self.partitions: dict[tuple[uuid.UUID, int], MemoryPartition] = {}
+        self.leaders: dict[tuple[uuid.UUID, int], Leadership] = {}
+        self.unreachable: KafkaError | None = None
+        """Raised for every command to the metadata leader."""
+        self.commands: list[object] = []
+        self._next_producer_id = 1000
+        self._machine = machine.ClusterMachine(
+            machine.Defaults(self.settings.num_partitions, 1), _topic_ids()
+        )
+        self._form(brokers)
+
+    @property
+    def image(self) -> Image:
+        return self._machine.image
+
+    def partition(self, topic_id: uuid.UUID, index: int) -> MemoryPartition | None:
+        return self.partitions.get((topic_id, index))
+
+    def leader(self, topic_id: uuid.UUID, index: int) -> Leadership:
+        return self.leaders.get((topic_id, index), Leadership())
+
+    def decide(self, command: object) -> Any:
+        """The machine's reply, its records applied at once."""
+        outcome = self._machine.handle(0, command, self.clock.monotonic_ms())
+        for record in outcome.records:
+            self._machine.replay(record, 0)
+        self._host()
+        ((_, reply),) = outcome.replies
+        return reply
+
+    async def controller(self, command: object) -> Any:
+        self.commands.append(command)
+        if self.unreachable is not None:
+            raise self.unreachable
+        return self.decide(command)
+
+    async def coordinate(self, group_id: str, command: object) -> Any:
+        raise KafkaError(ErrorCode.NOT_COORDINATOR)
+
+    async def coordinate_all(self, command: object) -> list[Any]:
+        return []
+
+    async def ensure_internal_topic(self) -> None:
+        new = commands.NewTopic("__consumer_offsets", 1, internal=True)
+        await self.controller(commands.CreateTopics((new,)))
+
+    async def new_producer_id(self) -> int:
+        if self.unreachable is not None:
+            raise self.unreachable
+        self._next_producer_id += 1
+        return self._next_producer_id
+
+    def topic(
+        self, name: str, partitions: int = 1, replicas: int = 1, **topic_config: str
+    ) -> list[MemoryPartition]:
+        """Make a topic; its partitions."""
+        own = {key.replace("_", "."): value for key, value in topic_config.items()}
+        new = commands.NewTopic(name, partitions, replicas, config=own)
+        (result,) = self.decide(commands.CreateTopics((new,))).results
+        assert result.code == 0, result
+        topic_id = self.image.topics[name].id
+        return [self.partitions[topic_id, index] for index in range(partitions)]
+
+    def _form(self, brokers: int) -> None:
+        members = tuple(records.Member(i, f"incarnation-{i}") for i in range(1, brokers + 1))
+        self.decide(commands.FormCluster("stub-cluster", members))
+        for member in members:
+            endpoint = records.Endpoint(LISTENER, f"broker-{member.node_id}.test", 9092)
+            self.decide(
+                commands.RegisterBroker(
+                    member.node_id, member.incarnation, "127.0.0.1", 1, (endpoint,), None, "test"
+                )
+            )
+
+    def _host(self) -> None:
+        for topic in self.image.topics.values():
+            for one in topic.partitions:
+                key = topic.id, one.index
+                if key not in self.partitions:
+                    self.partitions[key] = MemoryPartition()
+                    self.leaders[key] = Leadership(1, 1, one.replicas)
+
+
+def _topic_ids() -> Callable[[], uuid.UUID]:
+    source = random.Random(1)
+    return lambda: seams.new_uuid(source)
