@@ -6,6 +6,7 @@ import asyncio
 import struct
 
 import pytest
+
 from quorate_broker.api import dispatch
 from quorate_broker.errors import ErrorCode
 from quorate_broker.net.limits import Limits
@@ -15,6 +16,7 @@ from quorate_broker.testing.kafka_client import (
     produce_request,
     serving,
     some_batch,
+    until,
 )
 from quorate_broker.testing.stub_node import StubNode
 from quorate_broker.wire import batch, frames
@@ -426,14 +428,6 @@ class TestBackPressure:
             assert len(partition.batches) == 8
 
         asyncio.run(run())
-
-
-async def until(condition: object) -> None:
-    """Let the loop turn until `condition()` holds."""
-    assert callable(condition)
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def metadata_failed(_: object, request: metadata.MetadataRequest, code: ErrorCode) -> object:

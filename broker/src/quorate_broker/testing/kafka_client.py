@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from quorate_broker import config
@@ -108,25 +108,29 @@ def produce_request(
 
 
 def fetch_request(
-    topic: str, offset: int = 0, partition: int = 0, **fields: int
+    topic: str, offset: int = 0, partition: int = 0, max_wait_ms: int = 0, max_bytes: int = 1 << 20
 ) -> fetch.FetchRequest:
-    """A Fetch of one partition that does not wait, unless `fields` say so."""
-    limits = {"max_wait_ms": 0, "min_bytes": 1, "max_bytes": 1 << 20} | fields
+    """A Fetch of one partition that wants at least a byte."""
     one = fetch.FetchPartition(
         partition=partition, fetch_offset=offset, partition_max_bytes=1 << 20
     )
     return fetch.FetchRequest(
-        replica_id=-1, topics=[fetch.FetchTopic(topic=topic, partitions=[one])], **limits
+        replica_id=-1,
+        max_wait_ms=max_wait_ms,
+        min_bytes=1,
+        max_bytes=max_bytes,
+        topics=[fetch.FetchTopic(topic=topic, partitions=[one])],
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds, ten seconds at most."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event, it is a state
+            await asyncio.sleep(0.001)
 
 
 def some_batch(*values: bytes, timestamp_ms: int = 1_000) -> bytearray:
     """A batch with a record for each value."""
     records = [batch.Record(None, value) for value in values or (b"value",)]
-    return batch.build(
-        [
-            batch.Record(None, one.value, offset_delta=i, timestamp_delta=0)
-            for i, one in enumerate(records)
-        ],
-        timestamp_ms=timestamp_ms,
-    )
+    return batch.build(records, timestamp_ms=timestamp_ms)

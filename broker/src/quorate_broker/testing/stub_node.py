@@ -1,8 +1,8 @@
 """A node in the place of the real one: partitions in memory, metadata at the word of a test.
 
-`StubNode` implements `api.context.Context`, `MemoryPartition` implements `PartitionView`. Nothing is
-replicated and nothing moves by itself: commits happen at once unless a test holds them back, and
-time stands still unless a test moves it. The metadata machine is the real one.
+`StubNode` implements `api.context.Context`, `MemoryPartition` implements `PartitionView`. Nothing
+is replicated and nothing moves by itself: commits happen at once unless a test holds them back,
+and time stands still unless a test moves it. The metadata machine is the real one.
 Next: `kafka_client`, which speaks to a server that stands on this.
 """
 
