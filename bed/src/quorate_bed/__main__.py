@@ -4,10 +4,12 @@ Read the functions from top to bottom: cluster, images, demo, tests.
 """
 
 import sys
+from pathlib import Path
 
 import typer
 
 from quorate_bed import cluster as clusters
+from quorate_bed import images
 from quorate_bed.progress import BedError, console
 from quorate_bed.shell import CommandError
 
@@ -39,6 +41,21 @@ def kubeconfig(name: str = NAME) -> None:
     if not cluster.exists():
         raise BedError(f"the cluster {name!r} does not run: make cluster brings it up")
     print(cluster.kubeconfig_path)
+
+
+@app.command()
+def load(name: str = NAME) -> None:
+    """Build the images whose inputs changed and put them into the cluster."""
+    images.build_and_load(clusters.connect(name))
+
+
+@app.command()
+def context(image: str, directory: Path) -> None:
+    """Write an image's build context, for a docker build by hand."""
+    if image not in images.IMAGES:
+        raise BedError(f"no image {image!r}; there are {', '.join(images.IMAGES)}")
+    images.make_context(images.IMAGES[image], directory)
+    console.print(f"docker build -f {images.IMAGES[image].dockerfile} {directory}")
 
 
 def main() -> None:

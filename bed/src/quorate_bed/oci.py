@@ -67,6 +67,18 @@ class Layout:
                 return Image(self.directory, reference, entry, blobs)
         raise BedError(f"no image {reference} in {self.directory}")
 
+    def prune(self) -> None:
+        """Remove the blobs that no image of the index needs any more."""
+        index: Json = json.loads((self.directory / "index.json").read_text())
+        needed = {
+            blob
+            for entry in index["manifests"]
+            for blob in self.find(entry["annotations"][REFERENCE]).blobs
+        }
+        for path in (self.directory / "blobs" / "sha256").iterdir():
+            if f"sha256:{path.name}" not in needed:
+                path.unlink()
+
 
 @contextlib.contextmanager
 def thin_archive(image: Image, present: Set[str]) -> Iterator[IO[bytes]]:
