@@ -1,18 +1,40 @@
 """One replica's log: record batches and internal entries, in memory first, on disk by jobs.
 
-Signatures first; the body follows.
+Appends and truncations change memory at once and everything that reads sees them at once; the
+files follow by jobs. The loop's part never blocks but for reads of old data:
+
+    append, truncate_after, checkpoint     state in memory
+    take_job -> Job.run() in a thread      everything pending: writes, one fdatasync per file
+    job_done                               `synced_index` moves
+
+An acknowledgement may only ever stand on `synced_index`. A job that failed is final: no further
+job is handed out, and nothing is synced again (decision 12). A log whose bytes are `corrupt` is
+read-only for good: its replica gives no vote and is filled again from the leader (decision 10).
+
+Where to read next: `layout` (the shape), `tail` (entries in memory), `jobs` (what a thread does),
+`recovery` (opening), `reader` (old data), `lookup` (search by time).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from quorate_broker.log import checkpoint as checkpoints
+from quorate_broker.log import lookup, recovery
 from quorate_broker.log.disk import Buffer, Disk
+from quorate_broker.log.errors import BelowLogStartError, CorruptLogError
+from quorate_broker.log.jobs import IndexWrite, Job, Reserve, SegmentWrite, Truncation
+from quorate_broker.log.layout import Layout, Segment, note
+from quorate_broker.log.openfiles import OpenFiles
+from quorate_broker.log.reader import Found, follow
+from quorate_broker.log.recovery import RecoveryReport
+from quorate_broker.log.tail import Entry, Tail
+from quorate_broker.log.terms import TermTable
+from quorate_broker.wire import batch
+from quorate_broker.wire.batch import BatchHeader, InternalKind
 
-if TYPE_CHECKING:
-    from quorate_broker.wire.batch import BatchHeader, InternalKind
+_REPLAY_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +45,6 @@ class LogSettings:
     index_interval_bytes: int = 16 << 10
     preallocate_bytes: int = 16 << 20
     cache_bytes: int = 4 << 20  # recent batches kept in memory for followers and tail readers
-    job_bytes: int = 16 << 20  # at most about this much in one job
-
-
-@dataclass(frozen=True, slots=True)
-class RecoveryReport:
-    """What opening found. `corrupt` set: no vote, no campaign, no serving; read-only."""
-
-    torn_bytes: int = 0
-    copied_bytes: int = 0  # beyond the checkpoint: copied, synced and renamed into place
-    scanned_batches: int = 0
-    corrupt: str | None = None
-    wall_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,139 +55,514 @@ class Slice:
     last_index: int
 
 
-class Job:
-    """Blocking work handed out by `take_job`; run it in a disk thread, then call `job_done`."""
+@dataclass(slots=True)
+class _Cut:
+    """A truncation that the files have yet to follow, or that came while a job was in flight."""
 
-    error: OSError | None
-
-    def run(self) -> None:
-        """Write, roll, truncate, sync. Raises OSError, which is final for the log."""
-        raise NotImplementedError
+    index: int
+    segment: Segment
+    position: int
+    dropped: list[Segment]
+    lowered: tuple[IndexWrite, bytes] | None = None
 
 
 class Log:
-    """See module."""
+    """See the module. Not thread-safe: one loop calls it; only `Job.run` may be elsewhere."""
 
-    recovery: RecoveryReport
+    def __init__(
+        self, disk: Disk, path: str, settings: LogSettings, recovered: recovery.Recovered
+    ) -> None:
+        self.settings = settings
+        self.recovery: RecoveryReport = recovered.report
+        self.corrupt: str | None = recovered.report.corrupt
+        """Why these bytes cannot be trusted (found at open or by a later read), else None."""
+        self._disk = disk
+        self._path = path
+        self._layout = recovered.layout
+        self._files = OpenFiles(disk, path, self._layout)
+        self._tail = Tail()
+        self._unsealed: list[Segment] = self._layout.segments[-1:]
+        self._synced_index = self._layout.next_index - 1
+        self._job: Job | None = None
+        self._cut: _Cut | None = None  # for the next job
+        self._cut_in_flight: _Cut | None = None  # what the job in flight does not know
+        self._removals: list[int] = []
+        known = recovered.checkpoint
+        self._on_disk_index = known.next_index - 1 if known else -1  # what a checkpoint claims
+        self._is_new = known is None
+        self._extra_index = known.extra_index if known else -1
+        self._extra = known.extra if known else b""
+        self._wants_checkpoint = False
+        self._bytes_since_checkpoint = 0
 
     @classmethod
     def open(cls, disk: Disk, path: str, settings: LogSettings, wall_ms: int) -> Log:
-        """Blocking. Recovers after an unclean stop; a new log is made if the folder is empty."""
-        raise NotImplementedError
+        """Recover the log in folder `path`, or begin one there. Blocking; raises OSError."""
+        found = recovery.open_log(disk, path, settings.index_interval_bytes, wall_ms)
+        return cls(disk, path, settings, found)
 
-    @property
-    def corrupt(self) -> str | None:
-        """Why these bytes cannot be trusted (found at open or by a later read), else None."""
-        raise NotImplementedError
+    # ------------------------------------------------------------------------------ where it ends
 
     @property
     def failed(self) -> OSError | None:
         """The error that ended this log's writing, else None. Never cleared."""
-        raise NotImplementedError
+        return self._job.error if self._job is not None else None
 
     @property
-    def start_offset(self) -> int: ...
+    def start_offset(self) -> int:
+        return self._layout.start_offset
+
     @property
-    def next_offset(self) -> int: ...
+    def next_offset(self) -> int:
+        return self._layout.next_offset
+
     @property
-    def first_index(self) -> int: ...
+    def first_index(self) -> int:
+        """Of the first kept entry; 0 in a log that never was trimmed."""
+        return self._layout.first_index
+
     @property
     def last_index(self) -> int:
-        """-1 when empty."""
-        ...
+        """-1 when there never was an entry."""
+        return self._layout.next_index - 1
 
     @property
     def last_term(self) -> int:
-        """0 when empty."""
-        ...
+        """0 when there never was an entry."""
+        return self._layout.terms.last
 
     @property
     def synced_index(self) -> int:
         """Everything up to here survives a power cut."""
-        ...
+        return self._synced_index
 
     @property
-    def size_bytes(self) -> int: ...
+    def size_bytes(self) -> int:
+        return self._layout.size_bytes
+
+    @property
+    def pending_bytes(self) -> int:
+        """Appended, not yet handed to a job: what a limit on appends should look at."""
+        return self._tail.pending_bytes
+
+    @property
+    def terms(self) -> TermTable:
+        return self._layout.terms
+
+    # ------------------------------------------------------------------------------------ writing
 
     def append(self, buf: Buffer) -> None:
-        """One whole stamped entry; ours from now on (the caller must not write into it)."""
-        raise NotImplementedError
+        """One whole stamped batch or internal entry; ours from now on: do not write into it."""
+        self._append(buf, batch.parse_header(buf))
 
     def append_internal(self, kind: InternalKind, term: int, content: bytes, wall_ms: int) -> int:
         """Build and append an internal entry; its index."""
-        raise NotImplementedError
+        layout = self._layout
+        index = layout.next_index
+        buf = batch.build_internal(
+            base_offset=layout.next_offset,
+            leader_epoch=term,
+            index=index,
+            internals=layout.internals.count + 1,
+            kind=kind,
+            content=content,
+            timestamp_ms=wall_ms,
+        )
+        self._append(buf, batch.parse_header(buf))
+        return index
+
+    def _append(self, buf: Buffer, header: BatchHeader) -> None:
+        assert self.corrupt is None, "a corrupt log is read-only"
+        assert header.size == len(buf), "exactly one whole entry"
+        layout = self._layout
+        if layout.must_roll(header.size, self.settings.segment_bytes):
+            self._unsealed.append(layout.roll())
+        place = layout.place(header, buf)
+        self._tail.append(
+            Entry(
+                first_index=place.index,
+                last_index=layout.next_index - 1,
+                base_offset=place.offset,
+                next_offset=layout.next_offset,
+                segment=layout.active,
+                position=place.position,
+                data=memoryview(buf),
+            )
+        )
+        self._bytes_since_checkpoint += header.size
 
     def truncate_after(self, index: int) -> None:
-        """Forget everything behind `index` (the last index of an entry, or first_index - 1)."""
-        raise NotImplementedError
+        """Forget everything behind `index`: the last index of an entry, or first_index - 1."""
+        layout = self._layout
+        assert self.corrupt is None, "a corrupt log is read-only"
+        assert self.first_index - 1 <= index <= self.last_index, "inside the log"
+        if index == self.last_index:
+            return
+        segment = layout.segment_of_index(index + 1)
+        position = self._position_of(segment, index + 1)
+        self._reindex(segment, position, index)
+        dropped = layout.cut(index, position)
+        assert layout.active is segment, "the cut one is the last one now"
+        self._tail.truncate_after(index)
+        self._unsealed = [known for known in self._unsealed if known not in dropped]
+        if segment not in self._unsealed:
+            segment.sealed = False
+            self._files.keep(segment)
+            self._unsealed = [segment]
+        if self._extra_index > index:
+            self._extra_index, self._extra = self.first_index - 1, b""
+        self._synced_index = min(self._synced_index, index)
+        self._schedule_cut(_Cut(index, segment, position, dropped))
 
-    def term_at(self, index: int) -> int | None:
-        """Also answers for first_index - 1 (index -1: term 0). None when unknown."""
-        raise NotImplementedError
+    def _position_of(self, segment: Segment, index: int) -> int:
+        """Where the entry that begins at `index` begins."""
+        entry = self._tail.entry_of_index(index) if self._tail.covers_index(index) else None
+        if entry is not None:
+            assert entry.first_index == index, "an index at a batch border"
+            return entry.position
+        for found in self._old_entries(segment, index, 0):
+            assert found.place.index == index, "an index at a batch border"
+            return found.place.position
+        raise AssertionError(f"no entry at index {index}")
 
-    def end_of_term(self, term: int) -> tuple[int, int]:
-        """(greatest known term <= term, its last index)."""
-        raise NotImplementedError
+    def _reindex(self, segment: Segment, position: int, last_index: int) -> None:
+        """Cut the sparse index at `position`; what it gathered since its last entry comes again."""
+        self._load_index(segment)
+        assert segment.index is not None, "loaded"
+        place = segment.index.cut(position)
+        if place is None:
+            return
+        for first_index, header, data in self.walk(place.index, self.settings.index_interval_bytes):
+            if first_index > last_index:
+                break
+            note(segment, place, header, data)
+            place = follow(place, header)
 
-    def end_offset_of_term(self, term: int) -> tuple[int, int]:
-        """As Kafka's OffsetForLeaderEpoch: (term, end offset), (-1, -1) when unknown."""
-        raise NotImplementedError
+    def _schedule_cut(self, cut: _Cut) -> None:
+        """Jobs have to follow if the files have, or will have, what was cut off."""
+        segment = cut.segment
+        if self._job is not None and (
+            self._cut_in_flight is None or cut.index < self._cut_in_flight.index
+        ):
+            self._cut_in_flight = cut
+        has_more = segment.handed > cut.position
+        cut.dropped = [gone for gone in reversed(cut.dropped) if gone.has_file]
+        for gone in cut.dropped:
+            self._files.keep(gone)
+        segment.handed = min(segment.handed, cut.position)
+        segment.written = min(segment.written, cut.position)
+        if not has_more and not cut.dropped:
+            return
+        segment.index_entries = 0
+        if self._cut is not None:
+            cut.dropped = self._cut.dropped + cut.dropped
+        if self._on_disk_index > cut.index:
+            cut.lowered = self._lowered(segment)
+        self._cut = cut
 
-    def high_watermark(self, commit_index: int) -> int:
-        """The offset behind the last record at or below `commit_index`."""
-        raise NotImplementedError
-
-    def index_of_offset(self, offset: int) -> int:
-        """The index of a record."""
-        raise NotImplementedError
-
-    def slice(self, first_index: int, max_bytes: int) -> Slice:
-        """Entries from the one that begins at `first_index`, internals too; at least one."""
-        raise NotImplementedError
-
-    def read(self, offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
-        """Whole batches, no internals; the first contains `offset`; all end <= `end_offset`."""
-        raise NotImplementedError
-
-    def offset_for_time(self, timestamp_ms: int, end_offset: int) -> tuple[int, int] | None:
-        """(offset, timestamp) of the first record not older than `timestamp_ms`."""
-        raise NotImplementedError
-
-    def max_timestamp(self, end_offset: int) -> tuple[int, int] | None:
-        """(offset, timestamp) of the record with the greatest timestamp."""
-        raise NotImplementedError
-
-    def take_job(self) -> Job | None:
-        """None while one is in flight, when there is nothing to do, and for ever after an error."""
-        raise NotImplementedError
-
-    def job_done(self, job: Job) -> None:
-        """On the loop, after `run` returned: publishes what is durable now (synced_index)."""
-        raise NotImplementedError
+    def _lowered(self, segment: Segment) -> tuple[IndexWrite, bytes]:
+        """Index and checkpoint of the log as it stands now, just cut."""
+        assert segment.index is not None, "the active segment's index is in memory"
+        index = IndexWrite(segment, 0, segment.index.encode(0, len(segment.index)))
+        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
+        return index, checkpoints.encode(known)
 
     def checkpoint(self, index: int, extra: bytes) -> None:
-        """Write a checkpoint with the next job; `extra` describes the state at `index`, which
-        should be committed: a truncation below it drops it."""
-        raise NotImplementedError
+        """Write a checkpoint with the next job.
+
+        `extra` is the replica's own state at `index`, which should be committed: a truncation
+        below `index` drops it. Due every 64 MB or 5 s (decision 12).
+        """
+        assert self.first_index - 1 <= index <= self.last_index, "inside the log"
+        self._extra_index = index
+        self._extra = extra
+        self._wants_checkpoint = True
 
     @property
     def checkpoint_index(self) -> int:
-        """Index that `checkpoint_extra` describes; -1 (or first_index - 1) when there is none."""
-        ...
+        """The index that `checkpoint_extra` describes; first_index - 1 when there is none."""
+        return max(self._extra_index, self.first_index - 1)
 
     @property
-    def checkpoint_extra(self) -> bytes: ...
+    def checkpoint_extra(self) -> bytes:
+        return self._extra
 
     @property
     def bytes_since_checkpoint(self) -> int:
-        """A checkpoint is due at 64 MB or 5 s, whichever comes first (decision 12)."""
-        ...
+        """Bytes appended since; what a recovery would have to copy."""
+        return self._bytes_since_checkpoint
 
-    def replay_headers(self, from_index: int) -> Iterator[tuple[int, BatchHeader]]:
-        """(index of its last record, header) of every entry that begins at or after from_index;
-        call with `checkpoint_index + 1`."""
-        raise NotImplementedError
+    def advance_start(self, offset: int) -> None:
+        """The log begins at `offset` now, as a committed entry said (decision 7).
+
+        Whole segments before it go with the next job, after a checkpoint that no longer names
+        them.
+        """
+        assert self.start_offset <= offset <= self.next_offset, "inside the log"
+        gone = self._layout.advance_start(offset)
+        for segment in gone:
+            self._files.remove(segment)
+        self._removals += [segment.base_offset for segment in gone]
+        if self._extra_index < self.first_index - 1:
+            self._extra_index, self._extra = self.first_index - 1, b""
+        self._wants_checkpoint = True
+
+    # --------------------------------------------------------------------------------------- jobs
+
+    def take_job(self) -> Job | None:
+        """None while one is in flight, when there is nothing to do, and for ever after an error."""
+        if self._job is not None or self.corrupt is not None:
+            return None
+        pending = self._tail.take_pending()
+        if not (pending or self._cut or self._wants_checkpoint or self._removals):
+            return None
+        job = Job(self._disk, self._path, self.last_index)
+        if self._is_new:
+            empty = Layout(self.settings.index_interval_bytes)
+            job.preface = checkpoints.encode(checkpoints.of_layout(empty, -1, b""))
+            self._is_new = False
+        self._add_cut(job)
+        self._add_writes(job, pending)
+        if self._wants_checkpoint:
+            self._add_checkpoint(job)
+        self._job = job
+        return job
+
+    def _add_cut(self, job: Job) -> None:
+        cut = self._cut
+        if cut is None:
+            return
+        self._cut = None
+        job.truncation = Truncation(cut.segment, cut.position, cut.dropped, cut.lowered)
+        if cut.lowered is not None:
+            self._on_disk_index = cut.index
+
+    def _add_writes(self, job: Job, pending: list[Entry]) -> None:
+        for segment in self._unsealed:
+            seal = segment is not self._layout.active
+            buffers: list[Buffer] = [entry.data for entry in pending if entry.segment is segment]
+            if not buffers and not seal:
+                continue
+            limit = self.settings.segment_bytes
+            write = SegmentWrite(
+                segment=segment,
+                handle=segment.handle,
+                allocated=segment.allocated,
+                at=segment.handed,
+                end=segment.size,
+                reserve=Reserve(self.settings.preallocate_bytes, limit),
+                buffers=buffers,
+                seal=seal,
+            )
+            job.writes.append(write)
+            segment.handed = segment.size
+            segment.has_file = True
+            if seal:
+                self._add_index(job, segment)
+        self._unsealed = [self._layout.active] if self._layout.segments else []
+
+    def _add_index(self, job: Job, segment: Segment) -> None:
+        index = segment.index
+        if index is not None and segment.index_entries < len(index):
+            data = index.encode(segment.index_entries, len(index))
+            job.indexes.append(IndexWrite(segment, segment.index_entries, data))
+
+    def _add_checkpoint(self, job: Job) -> None:
+        added = [write.segment for write in job.indexes]
+        for segment in self._layout.segments:
+            if segment not in added:
+                self._add_index(job, segment)
+        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
+        job.checkpoint = checkpoints.encode(known)
+        job.removals, self._removals = self._removals, []
+        self._on_disk_index = self.last_index
+        self._wants_checkpoint = False
+        self._bytes_since_checkpoint = 0
+
+    def job_done(self, job: Job) -> None:
+        """On the loop, after `run` returned: what it wrote is durable."""
+        assert job is self._job, "the job in flight"
+        assert job.done, "run, without an error"
+        self._job = None
+        cut, self._cut_in_flight = self._cut_in_flight, None
+        if job.truncation is not None:
+            truncated = job.truncation.segment
+            truncated.handle, truncated.allocated = job.truncation.handle, job.truncation.position
+        for write in job.writes:
+            self._publish(write, cut)
+        for index in job.indexes:
+            if cut is None or index.segment is not cut.segment:
+                index.segment.index_entries = index.end
+        synced = job.last_index if cut is None else min(job.last_index, cut.index)
+        assert synced >= self._synced_index, "what is synced stays synced"
+        self._synced_index = synced
+        self._tail.evict(self.settings.cache_bytes, synced)
+
+    def _publish(self, write: SegmentWrite, cut: _Cut | None) -> None:
+        segment = write.segment
+        segment.handle, segment.allocated = write.handle, write.allocated
+        segment.written = write.end
+        if cut is not None and segment is cut.segment:
+            segment.written = min(write.end, cut.position)
+        if write.seal and segment not in self._unsealed and segment in self._layout.segments:
+            segment.sealed = True
+            self._files.sealed(segment)
 
     def close(self) -> None:
-        """Blocking clean stop: run what is pending, trim, checkpoint, close the files."""
-        raise NotImplementedError
+        """Clean stop: write what is pending, trim, checkpoint, close the files. Blocking.
+
+        A failed or corrupt log only closes its files. No job may be in flight.
+        """
+        if self.corrupt is None and self.failed is None:
+            assert self._job is None, "wait for the job in flight"
+            if self._on_disk_index != self.last_index or self._cut or not self._layout.segments:
+                self._wants_checkpoint = not self._is_new or self._tail.pending_bytes > 0
+            job = self.take_job()
+            if job is not None:
+                job.run()
+                self.job_done(job)
+            self._trim()
+        self._files.close()
+
+    def _trim(self) -> None:
+        active = self._layout.active if self._layout.segments else None
+        if active is None or active.allocated <= active.size:
+            return
+        self._files.prepare(active)
+        assert active.handle is not None, "prepared"
+        self._disk.truncate(active.handle, active.size)
+        self._disk.sync(active.handle)
+        active.allocated = active.size
+
+    # ------------------------------------------------------------------------------------ reading
+
+    def term_at(self, index: int) -> int | None:
+        """Also answers for first_index - 1 (index -1: term 0). None before that and at the end."""
+        return self._layout.terms.at(index) if index <= self.last_index else None
+
+    def end_of_term(self, term: int) -> tuple[int, int]:
+        """(greatest known term <= `term`, its last index); (0, -1) when all known are greater."""
+        return self._layout.terms.end_of(term, self.last_index)
+
+    def end_offset_of_term(self, term: int) -> tuple[int, int]:
+        """As Kafka's OffsetForLeaderEpoch: (term, end offset), (-1, -1) for a term to come."""
+        terms = self._layout.terms
+        if term == terms.last:
+            return term, self.next_offset
+        start = terms.start_after(term)
+        if start is None:
+            return -1, -1
+        known, last_index = terms.end_of(term, self.last_index)
+        return known if last_index >= self.first_index else term, self._layout.internals.offset_at(
+            start
+        )
+
+    def high_watermark(self, commit_index: int) -> int:
+        """The offset behind the last record at or below `commit_index`."""
+        return self._layout.internals.offset_at(commit_index + 1)
+
+    def index_of_offset(self, offset: int) -> int:
+        """The index of the record that has, or will have, this offset."""
+        return self._layout.internals.index_of(offset)
+
+    def slice(self, first_index: int, max_bytes: int) -> Slice:
+        """Entries from the one that begins at `first_index`, internals too; at least one.
+
+        Raises BelowLogStartError when they are gone, CorruptLogError when they do not read back.
+        """
+        self._must_be_sound()
+        if first_index < self.first_index:
+            raise BelowLogStartError(f"index {first_index} is before {self.first_index}")
+        assert first_index <= self.last_index + 1, "not behind the end"
+        if first_index > self.last_index:
+            return Slice([], self.last_index)
+        if self._tail.covers_index(first_index):
+            entries = self._tail.slice(first_index, max_bytes)
+            assert entries[0].first_index == first_index, "an index at a batch border"
+            return Slice([entry.data for entry in entries], entries[-1].last_index)
+        segment = self._layout.segment_of_index(first_index)
+        batches: list[memoryview] = []
+        last_index = first_index - 1
+        left = max_bytes
+        for found in self._old_entries(segment, first_index, max_bytes):
+            assert found.place.index >= first_index, "an index at a batch border"
+            left -= len(found.data)
+            if left < 0 and batches:
+                break
+            batches.append(found.data)
+            last_index = found.last_index
+        return Slice(batches, last_index)
+
+    def read(self, offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
+        """Whole batches, no internals; the first contains `offset`; all end <= `end_offset`.
+
+        At least one, if there is one. Raises BelowLogStartError, CorruptLogError.
+        """
+        self._must_be_sound()
+        if offset < self.start_offset:
+            raise BelowLogStartError(f"offset {offset} is before {self.start_offset}")
+        end_offset = min(end_offset, self.next_offset)
+        if offset >= end_offset:
+            return []
+        if self._tail.covers_offset(offset):
+            return self._tail.read(offset, max_bytes, end_offset)
+        batches: list[memoryview] = []
+        left = max_bytes
+        segment = self._layout.segment_of_offset(offset)
+        for found in self._old_entries(segment, self.index_of_offset(offset), max_bytes):
+            if found.header.next_offset > end_offset:
+                break
+            if found.is_internal:
+                continue
+            left -= len(found.data)
+            if left < 0 and batches:
+                break
+            batches.append(found.data)
+        return batches
+
+    def _old_entries(self, segment: Segment, index: int, max_bytes: int) -> Iterator[Found]:
+        """Entries of one segment from the one that holds `index`, read from disk and checked."""
+        try:
+            reader = self._files.reader(segment)
+            assert segment.index is not None, "loaded"
+            number = segment.index.floor_of_index(index)
+            yield from reader.entries(number, index, max_bytes + segment.index.interval)
+        except CorruptLogError as error:
+            self.corrupt = f"{self._path}: {error}"
+            raise
+
+    def _load_index(self, segment: Segment) -> None:
+        if segment.index is None:
+            self._files.prepare(segment)
+
+    def _must_be_sound(self) -> None:
+        if self.corrupt is not None:
+            raise CorruptLogError(self.corrupt)
+
+    def walk(self, index: int, step: int) -> Iterator[tuple[int, BatchHeader, memoryview]]:
+        """(first index, header, bytes) of every entry from the one that begins at `index`."""
+        while index <= self.last_index:
+            for data in self.slice(index, step).batches:
+                header = batch.parse_header(data)
+                yield index, header, data
+                index += max(1, header.last_offset_delta + 1)
+
+    def replay_headers(self, from_index: int) -> Iterator[tuple[int, BatchHeader]]:
+        """(index of its last record, header) of every entry that begins at or after `from_index`,
+        internal ones too; call with `checkpoint_index + 1`."""
+        for first_index, header, _ in self.walk(from_index, _REPLAY_STEP):
+            yield first_index + max(0, header.last_offset_delta), header
+
+    def offset_for_time(self, timestamp_ms: int, end_offset: int) -> tuple[int, int] | None:
+        """(offset, timestamp) of the first record below `end_offset` not older than this."""
+        return lookup.first_not_older(self, timestamp_ms, end_offset)
+
+    def max_timestamp(self, end_offset: int) -> tuple[int, int] | None:
+        """(offset, timestamp) of the first record below `end_offset` with the greatest time."""
+        return lookup.newest(self, end_offset)
+
+    def indexed_segments(self) -> Iterator[Segment]:
+        """Segments in order, each with its index loaded; for `lookup`."""
+        for segment in self._layout.segments:
+            self._load_index(segment)
+            yield segment

@@ -1,0 +1,140 @@
+"""The checkpoint: what a log knows to be on disk, and what only it remembers (decisions 2, 12).
+
+Bytes below its `synced` position were synced, so if they read wrong that is corruption; only what
+lies behind may be a torn tail. It also keeps the mapping of index to offset, the term ranges and
+the replica's own `extra` (producers), which retention takes from the log itself. Written as a
+whole: temporary file, sync, rename, sync of the folder. Layout: magic, version, CRC-32C, msgpack.
+Next: `recovery`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import msgspec
+from crc32c import crc32c
+
+from quorate_broker.log.disk import Disk, read_whole
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.log.index import IndexTail, SparseIndex
+from quorate_broker.log.internals import InternalMap
+from quorate_broker.log.layout import Layout, Segment
+from quorate_broker.log.terms import TermTable
+
+NAME = "checkpoint"
+_MAGIC = b"QCKP"
+_VERSION = 1
+_HEAD = struct.Struct(">4sHI")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """One segment as of the checkpoint."""
+
+    base_offset: int
+    base_index: int
+    size: int
+    index_entries: int
+    tail: IndexTail
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything up to `next_index - 1` is synced; the last segment is cut there."""
+
+    start_offset: int
+    base_index: int
+    base_term: int
+    terms: list[tuple[int, int]]
+    internals_base: int
+    internals: list[int]
+    segments: list[SegmentFacts]
+    next_offset: int
+    next_index: int
+    extra_index: int
+    extra: bytes
+
+
+def of_layout(layout: Layout, extra_index: int, extra: bytes) -> Checkpoint:
+    """A checkpoint of everything in the layout; valid once all of it is synced."""
+    return Checkpoint(
+        start_offset=layout.start_offset,
+        base_index=layout.terms.base_index,
+        base_term=layout.terms.base_term,
+        terms=layout.terms.ranges,
+        internals_base=layout.internals.base,
+        internals=layout.internals.indexes,
+        segments=[_facts(segment) for segment in layout.segments],
+        next_offset=layout.next_offset,
+        next_index=layout.next_index,
+        extra_index=extra_index,
+        extra=extra,
+    )
+
+
+def _facts(segment: Segment) -> SegmentFacts:
+    index = segment.index
+    return SegmentFacts(
+        base_offset=segment.base_offset,
+        base_index=segment.base_index,
+        size=segment.size,
+        index_entries=segment.index_entries if index is None else len(index),
+        tail=segment.index_tail,
+    )
+
+
+def to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
+    """The layout at the checkpoint; indexes are not loaded."""
+    layout = Layout(index_interval)
+    layout.start_offset = checkpoint.start_offset
+    layout.next_offset = checkpoint.next_offset
+    layout.next_index = checkpoint.next_index
+    layout.terms = TermTable(checkpoint.base_index, checkpoint.base_term, checkpoint.terms)
+    layout.internals = InternalMap(checkpoint.internals_base, checkpoint.internals)
+    layout.segments = [
+        Segment(
+            base_offset=facts.base_offset,
+            base_index=facts.base_index,
+            index=None if facts.size else SparseIndex(index_interval),
+            size=facts.size,
+            handed=facts.size,
+            written=facts.size,
+            allocated=facts.size,
+            index_entries=facts.index_entries,
+            tail=facts.tail,
+            has_file=True,
+        )
+        for facts in checkpoint.segments
+    ]
+    for segment in layout.segments[:-1]:
+        segment.sealed = True
+    return layout
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """The file's content."""
+    body = msgspec.msgpack.encode(checkpoint)
+    return _HEAD.pack(_MAGIC, _VERSION, crc32c(body)) + body
+
+
+def decode(data: bytes) -> Checkpoint:
+    """The opposite; raises CorruptLogError."""
+    if len(data) < _HEAD.size:
+        raise CorruptLogError("the checkpoint is cut short")
+    magic, version, crc = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    if magic != _MAGIC or version != _VERSION:
+        raise CorruptLogError(f"the checkpoint is not of version {_VERSION}")
+    if crc32c(body) != crc:
+        raise CorruptLogError("the checkpoint's checksum does not hold")
+    try:
+        return msgspec.msgpack.decode(body, type=Checkpoint)
+    except msgspec.DecodeError as error:
+        raise CorruptLogError(f"the checkpoint cannot be read: {error}") from error
+
+
+def load(disk: Disk, path: str) -> Checkpoint | None:
+    """The checkpoint of the log in folder `path`, None if there is none."""
+    name = f"{path}/{NAME}"
+    return decode(read_whole(disk, name)) if disk.exists(name) else None

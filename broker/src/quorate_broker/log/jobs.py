@@ -1,0 +1,184 @@
+"""The blocking half of a log: what one job does to the files, in which order, and why.
+
+`log.Log.take_job` fills a `Job` with a snapshot of everything pending; a disk thread runs it; the
+loop publishes it with `Log.job_done`. One job of a log is in flight at a time. The thread changes
+nothing but the job; of a `Segment` it reads what never changes meanwhile. In a job:
+
+1. truncation: a checkpoint that claims no more than will be left, newest files first, then the cut
+   itself, synced: no crash leaves a gap or a claim to bytes that are gone;
+2. segments in order: written, and synced before the next one is begun, so that a later segment
+   with entries proves the earlier one whole; one `fdatasync` per touched file;
+3. the checkpoint, last, for it claims all of the above; then files that it no longer names.
+
+The first error ends the job and the log: a sync that failed once is never tried again, because
+the kernel may have dropped the pages and answer "done" the second time.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+
+from quorate_broker.log import checkpoint as checkpoints
+from quorate_broker.log.disk import Buffer, Disk, write_whole
+from quorate_broker.log.files import write_index_entries
+from quorate_broker.log.index import ENTRY_SIZE
+from quorate_broker.log.layout import Segment, index_name, segment_name
+
+# A young segment reserves as much as it holds, so that a thousand small partitions stay small.
+_LEAST_PREALLOCATION = 64 << 10
+_NO_RESERVE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """How far to preallocate ahead: chunks of `chunk_bytes`, not beyond `limit` of the file."""
+
+    chunk_bytes: int
+    limit: int
+
+
+@dataclass(slots=True)
+class IndexWrite:
+    """Entries of one segment's index, from number `first` on."""
+
+    segment: Segment
+    first: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.data) // ENTRY_SIZE
+
+
+@dataclass(slots=True)
+class SegmentWrite:
+    """Bytes for one segment. `handle` and `allocated` are the job's own until it is done."""
+
+    segment: Segment
+    handle: int | None
+    allocated: int
+    at: int
+    end: int
+    reserve: Reserve
+    buffers: list[Buffer] = field(default_factory=list)
+    seal: bool = False
+
+
+@dataclass(slots=True)
+class Truncation:
+    """Cut one segment at `position` and remove the ones behind it."""
+
+    segment: Segment
+    position: int
+    dropped: list[Segment]
+    lowered: tuple[IndexWrite, bytes] | None
+    """Index and checkpoint to be written first, when those on disk claim more."""
+    handle: int | None = None
+
+
+@dataclass(slots=True)
+class Job:
+    """Run `run` in a disk thread, then give it back to `Log.job_done`."""
+
+    disk: Disk
+    path: str
+    last_index: int
+    preface: bytes | None = None
+    """The first checkpoint of a new log: from then on segments without one are corruption."""
+    truncation: Truncation | None = None
+    writes: list[SegmentWrite] = field(default_factory=list)
+    indexes: list[IndexWrite] = field(default_factory=list)
+    checkpoint: bytes | None = None
+    removals: list[int] = field(default_factory=list)
+    """Base offsets of segments that retention gave up."""
+    error: OSError | None = None
+    done: bool = False
+
+    def run(self) -> None:
+        """Write, roll, truncate, sync. Raises OSError, which is final for the log."""
+        assert not self.done, "a job runs once"
+        assert self.error is None, "a failed job never runs again"
+        try:
+            self._run()
+        except OSError as error:
+            self.error = error
+            raise
+        self.done = True
+
+    def _run(self) -> None:
+        if self.preface is not None:
+            write_whole(self.disk, self.path, checkpoints.NAME, self.preface)
+        if self.truncation is not None:
+            self._truncate(self.truncation)
+        for write in self.writes:
+            self._write(write)
+        for index in self.indexes:
+            self._write_index(index)
+        if self.checkpoint is not None:
+            write_whole(self.disk, self.path, checkpoints.NAME, self.checkpoint)
+        for base_offset in self.removals:
+            self._remove(base_offset)
+        if self.removals:
+            self.disk.sync_dir(self.path)
+
+    def _truncate(self, truncation: Truncation) -> None:
+        if truncation.lowered is not None:
+            index, checkpoint = truncation.lowered
+            self._write_index(index)
+            write_whole(self.disk, self.path, checkpoints.NAME, checkpoint)
+        for segment in truncation.dropped:
+            if segment.handle is not None:
+                self.disk.close(segment.handle)
+            self._remove(segment.base_offset)
+            self.disk.sync_dir(self.path)
+        handle = truncation.segment.handle
+        truncation.handle = handle if handle is not None else self._open(truncation.segment)
+        self.disk.truncate(truncation.handle, truncation.position)
+        self.disk.sync(truncation.handle)
+        for write in self.writes:
+            if write.segment is truncation.segment:
+                write.handle, write.allocated = truncation.handle, truncation.position
+
+    def _open(self, segment: Segment, create: bool = False) -> int:
+        return self.disk.open(f"{self.path}/{segment.name}", create)
+
+    def _write_index(self, index: IndexWrite) -> None:
+        base = index.segment.base_offset
+        write_index_entries(self.disk, self.path, base, index.first, index.data)
+
+    def _write(self, write: SegmentWrite) -> None:
+        disk = self.disk
+        is_new = write.handle is None and write.allocated == 0
+        if write.handle is None:
+            write.handle = self._open(write.segment, create=is_new)
+        if write.seal:
+            disk.pwrite(write.handle, write.buffers, write.at)
+            disk.truncate(write.handle, write.end)
+            write.allocated = write.end
+        else:
+            self._reserve(write)
+            disk.pwrite(write.handle, write.buffers, write.at)
+        disk.sync(write.handle)
+        if is_new:
+            disk.sync_dir(self.path)
+
+    def _reserve(self, write: SegmentWrite) -> None:
+        assert write.handle is not None, "opened before"
+        if write.end <= write.allocated:
+            return
+        chunk = min(write.reserve.chunk_bytes, max(_LEAST_PREALLOCATION, write.end))
+        target = min(write.end + chunk, write.reserve.limit)
+        if target > write.end:
+            try:
+                self.disk.preallocate(write.handle, write.allocated, target - write.allocated)
+            except OSError as error:
+                # Without room for the reserve the write itself may fit, or will say it does not.
+                if error.errno not in _NO_RESERVE:
+                    raise
+        write.allocated = max(write.end, self.disk.size(write.handle))
+
+    def _remove(self, base_offset: int) -> None:
+        for name in (segment_name(base_offset), index_name(base_offset)):
+            if self.disk.exists(f"{self.path}/{name}"):
+                self.disk.unlink(f"{self.path}/{name}")

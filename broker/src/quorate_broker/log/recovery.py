@@ -1,0 +1,252 @@
+"""Opening a log: what is on disk, which of it may be believed, and making the rest durable.
+
+1. The checkpoint says what was synced; its segments must be there, at least that long.
+2. From its position on, entries are scanned while they are whole and in line.
+3. Behind the first bad byte nothing valid may follow: then it is a torn tail, never synced, and is
+   cut (zeros are preallocated space, not even torn). A valid batch behind it means rot or a lost
+   write: corruption (decision 10); then nothing on disk is touched.
+4. What was scanned is copied to a new file, synced and renamed into place (decision 12): after a
+   failed sync the kernel may show pages that never reach the disk. Only the tail is copied: it
+   becomes a segment of its own; then the old file is cut where the checkpoint ended.
+5. A new checkpoint says so.
+
+A power cut inside any of these steps leads back to step 1 with the same outcome. `open_log` is
+called by `log.Log.open`, before anything votes, acknowledges or serves. Next: `jobs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quorate_broker.log import checkpoint as checkpoints
+from quorate_broker.log.disk import Disk, write_whole
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.log.files import load_index, opened, write_index
+from quorate_broker.log.index import Place
+from quorate_broker.log.layout import Layout, Segment, index_name, segment_name
+from quorate_broker.log.scan import inspect_rest, sound_entries
+from quorate_broker.wire.batch import HEADER_SIZE
+
+_COPY = ".copy"
+_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What opening found. `corrupt` set: no vote, no campaign, no serving; read-only."""
+
+    torn_bytes: int = 0
+    copied_bytes: int = 0  # beyond the checkpoint: copied, synced and renamed into place
+    scanned_batches: int = 0
+    corrupt: str | None = None
+    wall_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What `log.Log` starts from. `checkpoint` is the one on disk now."""
+
+    layout: Layout
+    checkpoint: checkpoints.Checkpoint | None
+    report: RecoveryReport
+
+
+@dataclass(slots=True)
+class _Source:
+    """A file with bytes behind the checkpoint: from `begin` on; sound up to `end`."""
+
+    base_offset: int
+    begin: int
+    end: int = 0
+    segment: Segment | None = None  # where its sound entries were placed
+    torn: bool = False
+
+
+def open_log(disk: Disk, path: str, index_interval: int, wall_ms: int) -> Recovered:
+    """Recover the log in folder `path` (made if it is not there). Blocking; raises OSError."""
+    disk.mkdirs(path)
+    recovery = _Recovery(disk, path, index_interval)
+    corrupt = None
+    try:
+        recovery.run()
+    except CorruptLogError as error:
+        corrupt = f"{path}: {error}"
+    report = RecoveryReport(
+        torn_bytes=recovery.torn_bytes,
+        copied_bytes=0 if corrupt else recovery.copied_bytes,
+        scanned_batches=recovery.scanned_batches,
+        corrupt=corrupt,
+        wall_ms=wall_ms,
+    )
+    return Recovered(recovery.layout, recovery.known, report)
+
+
+class _Recovery:
+    def __init__(self, disk: Disk, path: str, index_interval: int) -> None:
+        self.disk = disk
+        self.path = path
+        self.layout = Layout(index_interval)
+        self.known: checkpoints.Checkpoint | None = None
+        self.torn_bytes = 0
+        self.copied_bytes = 0
+        self.scanned_batches = 0
+
+    def run(self) -> None:
+        names = self.disk.listdir(self.path)
+        bases = [int(name[:-4]) for name in names if name.endswith(".log")]
+        self.known = checkpoints.load(self.disk, self.path)
+        if self.known is None:
+            if bases:
+                raise CorruptLogError("there are segments but no checkpoint")
+            return
+        self.layout = checkpoints.to_layout(self.known, self.layout.index_interval)
+        self._check_known(set(bases))
+        sources = self._sources(bases)
+        for number, source in enumerate(sources):
+            self._scan(source, sources[number + 1 :])
+        self._settle(sources)
+        self._remove_strays(names)
+
+    # ------------------------------------------------------------------ what must be there
+
+    def _check_known(self, bases: set[int]) -> None:
+        for segment in self.layout.segments:
+            if segment.base_offset not in bases:
+                raise CorruptLogError(f"{segment.name} is gone")
+            with opened(self.disk, f"{self.path}/{segment.name}") as handle:
+                segment.allocated = self.disk.size(handle)
+                if segment.allocated < segment.size:
+                    raise CorruptLogError(f"{segment.name} is shorter than what was synced")
+        if self.layout.segments:
+            active = self.layout.active
+            with opened(self.disk, f"{self.path}/{active.name}") as active.handle:
+                load_index(self.disk, self.path, active, self.layout)
+            active.handle = None
+
+    def _sources(self, bases: list[int]) -> list[_Source]:
+        segments = self.layout.segments
+        first, last = (segments[0].base_offset, segments[-1].base_offset) if segments else (-1, -1)
+        strange = {base for base in bases if first < base < last} - self._kept()
+        if strange:
+            raise CorruptLogError(f"{segment_name(min(strange))} is not of this log")
+        newer = [_Source(base, 0) for base in sorted(bases) if base > last]
+        if not segments:
+            return newer
+        return [_Source(last, segments[-1].size), *newer]
+
+    # ------------------------------------------------------------------ what may be believed
+
+    def _scan(self, source: _Source, later: list[_Source]) -> None:
+        layout = self.layout
+        source.end = source.begin
+        with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as handle:
+            if later and self._was_copied(handle, source, later[0]):
+                return
+            in_line = source.begin > 0 or source.base_offset == layout.next_offset
+            start = Place(layout.next_offset, layout.next_index, source.begin)
+            if in_line or (layout.segments and source.base_offset == layout.active.base_offset):
+                for found in sound_entries(self.disk, handle, start, layout.terms.last):
+                    if source.segment is None:
+                        source.segment = self._target(source)
+                    layout.place(found.header, found.data[:HEADER_SIZE])
+                    source.end = found.end_position
+                    self.scanned_batches += 1
+            rest = inspect_rest(self.disk, handle, source.end, layout.next_offset)
+        if rest.valid_at is not None:
+            raise CorruptLogError(
+                f"{segment_name(source.base_offset)}: bad bytes at {source.end}, but a valid batch "
+                f"behind them at {rest.valid_at}"
+            )
+        source.torn = rest.torn_bytes > 0
+        self.torn_bytes += rest.torn_bytes
+
+    def _was_copied(self, handle: int, source: _Source, later: _Source) -> bool:
+        """A power cut between steps 4 and 5: this tail already stands in the next file."""
+        if source.begin == 0 or later.base_offset != self.layout.next_offset:
+            return False
+        with opened(self.disk, f"{self.path}/{segment_name(later.base_offset)}") as other:
+            head = self.disk.pread(other, HEADER_SIZE, 0)
+        mine = self.disk.pread(handle, HEADER_SIZE, source.begin)
+        return mine == head and any(mine)
+
+    def _target(self, source: _Source) -> Segment:
+        """The segment that takes this source's entries; a tail gets one of its own."""
+        segments = self.layout.segments
+        if segments and self.layout.next_offset == segments[-1].base_offset:
+            return segments[-1]  # no offset in it yet: same name, so the whole file is copied
+        return self.layout.roll()
+
+    # ------------------------------------------------------------------ making it durable
+
+    def _settle(self, sources: list[_Source]) -> None:
+        for source in sources:
+            if source.segment is not None:
+                self._copy(source, source.segment)
+        for source in sources:
+            self._clean(source)
+        if any(source.segment is not None for source in sources):
+            self._write_checkpoint()
+        for segment in self.layout.segments[:-1]:
+            segment.sealed = True
+
+    def _copy(self, source: _Source, segment: Segment) -> None:
+        old = f"{self.path}/{segment_name(source.base_offset)}"
+        new = f"{self.path}/{segment.name}"
+        begin = 0 if old == new else source.begin
+        with (
+            opened(self.disk, old) as reading,
+            opened(self.disk, new + _COPY, create=True) as writing,
+        ):
+            self.disk.truncate(writing, 0)
+            for at in range(begin, source.end, _STEP):
+                chunk = self.disk.pread(reading, min(_STEP, source.end - at), at)
+                self.disk.pwrite(writing, [chunk], at - begin)
+            self.disk.sync(writing)
+        self.disk.rename(new + _COPY, new)
+        self.disk.sync_dir(self.path)
+        self.copied_bytes += source.end - begin
+        segment.index_entries = 0
+        segment.has_file = True
+        segment.handed = segment.written = segment.allocated = segment.size
+
+    def _clean(self, source: _Source) -> None:
+        """Cut what was copied away or torn; a file of which nothing is left goes."""
+        name = f"{self.path}/{segment_name(source.base_offset)}"
+        if source.segment is not None and source.segment.base_offset == source.base_offset:
+            return
+        if source.base_offset not in self._kept():
+            self.disk.unlink(name)
+            self.disk.sync_dir(self.path)
+            return
+        if not source.torn and source.base_offset == self.layout.active.base_offset:
+            return  # preallocated zeros, of use again
+        with opened(self.disk, name) as handle:
+            self.disk.truncate(handle, source.begin)
+            self.disk.sync(handle)
+        self.layout.segment_of_offset(source.base_offset).allocated = source.begin
+
+    def _kept(self) -> set[int]:
+        return {segment.base_offset for segment in self.layout.segments}
+
+    def _write_checkpoint(self) -> None:
+        assert self.known is not None, "only a known log has something to settle"
+        for segment in self.layout.segments:
+            if segment.index is not None:
+                write_index(self.disk, self.path, segment)
+        self.known = checkpoints.of_layout(self.layout, self.known.extra_index, self.known.extra)
+        write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
+
+    def _remove_strays(self, names: list[str]) -> None:
+        """Half-made copies, and segments that retention had already given up."""
+        kept = self._kept()
+        known = {segment_name(base) for base in kept} | {index_name(base) for base in kept}
+        strays = [
+            name
+            for name in names
+            if name.endswith((_COPY, ".tmp", ".log", ".qindex")) and name not in known
+        ]
+        for name in strays:
+            if self.disk.exists(f"{self.path}/{name}"):
+                self.disk.unlink(f"{self.path}/{name}")
+        if strays:
+            self.disk.sync_dir(self.path)

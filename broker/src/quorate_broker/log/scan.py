@@ -1,0 +1,118 @@
+"""Reading bytes that may be anything: the part of a segment behind the synced checkpoint.
+
+`sound_entries` walks while entries are whole and in line; `inspect_rest` tells what stands behind
+the first one that is not: nothing, torn bytes, or a valid batch that proves corruption. Next:
+`recovery`, which decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quorate_broker.log.disk import Disk
+from quorate_broker.log.index import Place
+from quorate_broker.log.reader import Found, follow, why_not_next
+from quorate_broker.wire import batch
+from quorate_broker.wire.batch import HEADER_SIZE, BatchHeader
+
+_STEP = 1 << 20
+_MAGIC_AT = 16
+_MAGIC_BYTE = bytes([batch.MAGIC])
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What stands behind the last sound entry."""
+
+    torn_bytes: int
+    """Up to the last byte that is not zero; zeros are preallocated space."""
+    valid_at: int | None
+    """Position of a valid batch: the bytes before it are corrupt, not torn."""
+
+
+def sound_entries(disk: Disk, handle: int, place: Place, term: int) -> Iterator[Found]:
+    """Entries from `place` on, until one is not whole, not in line or of a term that went down."""
+    end = disk.size(handle)
+    while place.position < end:
+        chunk = memoryview(disk.pread(handle, _STEP, place.position))
+        at = 0
+        while (header := _header(chunk, at)) is not None and at + header.size <= len(chunk):
+            data = chunk[at : at + header.size]
+            if header.leader_epoch < term or not _in_line(place, header, data):
+                return
+            yield Found(place, header, data)
+            place, term = follow(place, header), header.leader_epoch
+            at += header.size
+        if at == 0:
+            found = _large_entry(disk, handle, place, term)
+            if found is None:
+                return
+            yield found
+            place, term = follow(place, found.header), found.header.leader_epoch
+
+
+def _large_entry(disk: Disk, handle: int, place: Place, term: int) -> Found | None:
+    """The entry at `place` that did not fit into one step."""
+    header = _header(memoryview(disk.pread(handle, HEADER_SIZE, place.position)), 0)
+    if header is None or place.position + header.size > disk.size(handle):
+        return None
+    data = memoryview(disk.pread(handle, header.size, place.position))
+    if header.leader_epoch < term or not _in_line(place, header, data):
+        return None
+    return Found(place, header, data)
+
+
+def _header(chunk: memoryview, at: int) -> BatchHeader | None:
+    if len(chunk) - at < HEADER_SIZE:
+        return None
+    try:
+        return batch.parse_header(chunk, at)
+    except batch.BatchError:
+        return None
+
+
+def _in_line(place: Place, header: BatchHeader, data: memoryview) -> bool:
+    try:
+        return why_not_next(place, header, data) is None
+    except batch.BatchError:
+        return False
+
+
+def inspect_rest(disk: Disk, handle: int, begin: int, least_offset: int) -> Rest:
+    """Look at everything from `begin` to the end of the file; holes cost nothing.
+
+    A batch counts as valid if its CRC holds and it begins at or behind `least_offset`: older ones
+    are bytes of a life before a truncation.
+    """
+    end = disk.size(handle)
+    last_byte = begin
+    at = begin
+    while at < end and (data_at := disk.next_data(handle, at)) is not None:
+        # A batch may begin before the window's edge: windows overlap by one header.
+        chunk = disk.pread(handle, _STEP + HEADER_SIZE, data_at)
+        content = len(chunk.rstrip(b"\0"))
+        if content:
+            last_byte = max(last_byte, data_at + content)
+            for found_at in _magic_places(chunk):
+                if _valid_at(disk, handle, data_at + found_at, least_offset):
+                    return Rest(last_byte - begin, data_at + found_at)
+        at = data_at + min(_STEP, len(chunk))
+    return Rest(last_byte - begin, None)
+
+
+def _magic_places(chunk: bytes) -> Iterator[int]:
+    """Where a header may begin: its magic byte stands at the right distance."""
+    at = chunk.find(_MAGIC_BYTE, _MAGIC_AT)
+    while at >= 0:
+        yield at - _MAGIC_AT
+        at = chunk.find(_MAGIC_BYTE, at + 1)
+
+
+def _valid_at(disk: Disk, handle: int, position: int, least_offset: int) -> bool:
+    header = _header(memoryview(disk.pread(handle, HEADER_SIZE, position)), 0)
+    if header is None or header.base_offset < least_offset:
+        return False
+    if position + header.size > disk.size(handle):
+        return False
+    return batch.verify_crc(disk.pread(handle, header.size, position), header)
