@@ -112,7 +112,7 @@ class Progress:
 
     def remind(self, pause_ms: int, now_ms: int) -> None:
         """The follower lives: if a probe was not answered for `pause_ms`, it may go again."""
-        if self.mode is Mode.PROBE and now_ms - self.moved_ms >= pause_ms:
+        if self.asked_ms is not None and now_ms - self.asked_ms >= pause_ms:
             self.asked_ms = None
 
     def is_stuck(self, resend_ms: int, now_ms: int) -> bool:
