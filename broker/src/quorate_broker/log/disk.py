@@ -20,6 +20,9 @@ Buffer = bytes | bytearray | memoryview
 
 # One pwritev takes at most this many buffers (IOV_MAX of Linux).
 _IOV_MAX = 1024
+_NO_ROOM = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+)
 
 
 class Disk(Protocol):
@@ -210,6 +213,15 @@ def _after(buffers: Sequence[Buffer], written: int) -> list[Buffer]:
             return [memoryview(buffer)[written:], *buffers[number + 1 :]]
         written -= len(buffer)
     return []
+
+
+def reserve(disk: Disk, handle: int, at: int, size: int) -> None:
+    """Preallocate if there is room; a later write will say so if there is none for itself."""
+    try:
+        disk.preallocate(handle, at, size)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
 
 
 def write_whole(disk: Disk, folder: str, name: str, content: Buffer) -> None:

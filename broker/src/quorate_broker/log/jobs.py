@@ -16,18 +16,16 @@ the kernel may have dropped the pages and answer "done" the second time.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, field
 
 from quorate_broker.log import checkpoint as checkpoints
-from quorate_broker.log.disk import Buffer, Disk, write_whole
+from quorate_broker.log.disk import Buffer, Disk, reserve, write_whole
 from quorate_broker.log.files import write_index_entries
 from quorate_broker.log.index import ENTRY_SIZE
 from quorate_broker.log.layout import Segment, index_name, segment_name
 
 # A young segment reserves as much as it holds, so that a thousand small partitions stay small.
 _LEAST_PREALLOCATION = 64 << 10
-_NO_RESERVE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +168,7 @@ class Job:
         chunk = min(write.reserve.chunk_bytes, max(_LEAST_PREALLOCATION, write.end))
         target = min(write.end + chunk, write.reserve.limit)
         if target > write.end:
-            try:
-                self.disk.preallocate(write.handle, write.allocated, target - write.allocated)
-            except OSError as error:
-                # Without room for the reserve the write itself may fit, or will say it does not.
-                if error.errno not in _NO_RESERVE:
-                    raise
+            reserve(self.disk, write.handle, write.allocated, target - write.allocated)
         write.allocated = max(write.end, self.disk.size(write.handle))
 
     def _remove(self, base_offset: int) -> None:
