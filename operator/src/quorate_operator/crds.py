@@ -60,8 +60,9 @@ def _plain(schema: Json, definitions: Json) -> Json:
     out = {key: value for key, value in schema.items() if key not in _DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
-    if not out.get("default") or isinstance(out["default"], dict):
-        # The API server would write it into everybody's resource, where it says nothing.
+    if out.get("type") != "integer" or not out.get("default"):
+        # The API server would write it into everybody's resource, and GitOps tools would show a
+        # difference that nobody made. Only `replicas` has to be there, for the scale subresource.
         out.pop("default", None)
     if out.get("type") == "integer" and "format" not in out:
         out["format"] = "int64"

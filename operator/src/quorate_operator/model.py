@@ -134,11 +134,12 @@ class Storage(Model):
                 " they are; make a new cluster and move the topics",
             ),
             rule(
-                "self.type == oldSelf.type",
+                "(has(self.type) ? self.type : 'persistent')"
+                " == (has(oldSelf.type) ? oldSelf.type : 'persistent')",
                 "storage.type cannot be changed: make a new cluster and move the topics",
             ),
             rule(
-                "self.type != 'ephemeral' || !has(self.class)",
+                "!has(self.type) || self.type != 'ephemeral' || !has(self.class)",
                 "storage.class means nothing for ephemeral storage: leave it out",
             ),
         )
