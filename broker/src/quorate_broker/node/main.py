@@ -15,14 +15,14 @@ import dataclasses
 import importlib.metadata
 import logging
 import random
+import uuid
 from collections.abc import AsyncIterator
 
 import msgspec
-from starlette.applications import Starlette
 
 from quorate_broker import config, seams
 from quorate_broker.admin import app as admin_app
-from quorate_broker.admin.serve import HttpServer
+from quorate_broker.admin import serve as http
 from quorate_broker.api.principal import AllowAll
 from quorate_broker.cluster import commands
 from quorate_broker.cluster.genesis import Phase
@@ -35,6 +35,7 @@ from quorate_broker.log.journal import StateJournal
 from quorate_broker.net import server
 from quorate_broker.net.limits import Limits
 from quorate_broker.net.peers import Peers
+from quorate_broker.node import requests
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node.context import NodeContext, Parts
 from quorate_broker.node.controller import Controller
@@ -127,7 +128,7 @@ class Node:
         async with contextlib.AsyncExitStack() as stack:
             admin = admin_app.build(self._view, AllowAll())
             await stack.enter_async_context(
-                _http(tasks, admin, settings.admin_host, settings.admin_port)
+                http.serving(admin, settings.admin_host, settings.admin_port)
             )
             await stack.enter_async_context(self._peering(tasks))
             genesis = await self._forming.run(self._peers)
@@ -253,12 +254,22 @@ class Node:
         for listener in settings.listeners:
             opened = await server.serve(self._context, listener, limits, tasks)
             stack.push_async_callback(opened.close)
-        proxy = proxy_app.build(LocalPort(self._context, parts))
+        proxy = proxy_app.build(
+            LocalPort(self._context, self._append), settings.proxy_request_max_bytes
+        )
         await stack.enter_async_context(
-            _http(tasks, proxy, settings.proxy_host, settings.proxy_port)
+            http.serving(proxy, settings.proxy_host, settings.proxy_port)
         )
         self._view.serving = True
         self._view.refresh()
+
+    async def _append(
+        self, topic_id: uuid.UUID, index: int, batch: bytearray, timeout_ms: int
+    ) -> int:
+        """What the proxy produces, appended wherever the partition is led."""
+        assert self._parts is not None
+        asked = requests.Produce(str(topic_id), index, timeout_ms)
+        return await requests.append_anywhere(self._parts, asked, batch)
 
     async def _tick(self, parts: Parts) -> None:
         while True:
@@ -330,21 +341,6 @@ class Node:
         if self._parts is not None:
             self._parts.shelf.peer_lost(node_id)
         self._view.refresh_soon()
-
-
-@contextlib.asynccontextmanager
-async def _http(
-    tasks: asyncio.TaskGroup, app: Starlette, host: str, port: int
-) -> AsyncIterator[None]:
-    """Serve one app for as long as the context is open."""
-    opened = HttpServer(app, host, port)
-    opened.bind()
-    running = tasks.create_task(opened.serve(), name=f"http {port}")
-    try:
-        yield
-    finally:
-        opened.close()
-        await asyncio.wait([running])
 
 
 def _same(mine: commands.RegisterBroker, known: object) -> bool:

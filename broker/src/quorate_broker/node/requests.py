@@ -14,6 +14,7 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost
 from quorate_broker.node import controller, flank, formation, transfer
 from quorate_broker.node.context import Parts
+from quorate_broker.node.shelf import group_name
 from quorate_broker.wire import batch as batches
 
 PRODUCE = "produce"
@@ -67,24 +68,28 @@ class Requests:
     async def _produce(self, body: bytes, bulk: memoryview) -> bytes:
         asked = msgspec.msgpack.decode(body, type=Produce)
         assert self._parts is not None
-        offset = await append_here(self._parts, asked, bytearray(bulk))
+        offset = await append_here(self._parts, asked, bulk)
         return msgspec.msgpack.encode(Produced(offset))
 
 
-async def append_here(parts: Parts, asked: Produce, batch: bytearray) -> int:
-    """Append one batch with acks=all to a partition that this broker leads; its base offset."""
-    header = batches.validate_produced(batch)
+async def append_here(parts: Parts, asked: Produce, batch: batches.Buffer) -> int:
+    """Append one batch with acks=all to a partition that this broker leads; its base offset.
+
+    The log gets a copy of its own: a batch that failed here may be tried again elsewhere.
+    """
+    owned = bytearray(batch)
+    header = batches.validate_produced(owned)
     partition = parts.shelf.get(uuid.UUID(asked.topic_id), asked.index)
     if partition is None:
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
-    appended = await partition.append(memoryview(batch), header, -1, asked.timeout_ms)
+    appended = await partition.append(memoryview(owned), header, -1, asked.timeout_ms)
     return appended.base_offset
 
 
-async def append_anywhere(parts: Parts, asked: Produce, batch: bytearray) -> int:
+async def append_anywhere(parts: Parts, asked: Produce, batch: batches.Buffer) -> int:
     """The same, wherever the partition is led: here, or forwarded once to the leader."""
-    topic = uuid.UUID(asked.topic_id)
-    leader = parts.leaders.get(f"{topic}-{asked.index}").leader_id
+    group = group_name(uuid.UUID(asked.topic_id), asked.index)
+    leader = parts.leaders.get(group).leader_id
     if leader == parts.settings.node_id:
         return await append_here(parts, asked, batch)
     if leader == -1:

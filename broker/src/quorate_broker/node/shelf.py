@@ -21,7 +21,8 @@ from quorate_broker.cluster.image import PartitionInfo, Topic
 from quorate_broker.cluster.records import Member
 from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import Disk
-from quorate_broker.log.log import Job, Log, LogSettings
+from quorate_broker.log.jobs import Job
+from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.node.disks import Disks
 from quorate_broker.partition.replica import Replica
 from quorate_broker.partition.shell import Partition

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
-from quorate_broker.log.log import Job
+from quorate_broker.log.jobs import Job
 from quorate_broker.partition.replica import Effects, Replica
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.wire import batch as batches
