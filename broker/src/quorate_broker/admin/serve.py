@@ -75,8 +75,12 @@ class HttpServer:
             await self._server.serve(sockets=self._sockets)
         finally:
             self._server.abandon()
-            for one in self._sockets:
-                one.close()
+            self.release()
+
+    def release(self) -> None:
+        """Give the port back, also if `serve` never came to run."""
+        for one in self._sockets:
+            one.close()
 
     def close(self) -> None:
         """Take no new connections, answer long polls, let the rest finish."""
@@ -103,6 +107,8 @@ async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[HttpSer
         if len(failures.exceptions) == 1:
             raise failures.exceptions[0] from None
         raise
+    finally:
+        server.release()
 
 
 class _Server(uvicorn.Server):
