@@ -118,6 +118,18 @@ def test_a_member_that_waits_for_us_does_not_expire(bench: Bench) -> None:
     assert len(bench.group().members) == 2
 
 
+def test_a_newcomer_that_never_sees_its_id_is_given_up_after_five_minutes(bench: Bench) -> None:
+    first = bench.stable(rebalance_timeout_ms=20 * REBALANCE_MS)[0]
+    lost = bench.ask(join(needs_member_id=False))
+    for _ in range(5 * 60_000 // 5_000):
+        assert lost not in bench.replies
+        refusal(bench, beat(first, 1))
+        bench.pass_time(5_000)
+    with pytest.raises(KafkaError, match="UNKNOWN_MEMBER_ID"):
+        bench.take(lost)
+    assert list(bench.group().members) == [first]
+
+
 def test_silence_for_a_session_ends_a_membership(bench: Bench) -> None:
     first, second = bench.stable(2)
     bench.pass_time(SESSION_MS - 1)

@@ -252,7 +252,6 @@ class Rebalancer:
         if group.state is not State.COMPLETING_REBALANCE:
             return
         for member in group.members.values():
-            member.assignment = b""
             if turn.refuse(self._unpark_sync(member), code):
                 self._restart_session(turn, group, member)
 
