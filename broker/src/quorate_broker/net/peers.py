@@ -52,6 +52,7 @@ class Welcome(msgspec.Struct, frozen=True):
     """`refused` is the reason in words, None when welcome."""
 
     version: int
+    cluster_id: str
     node_id: int
     incarnation: str
     refused: str | None = None
@@ -101,6 +102,7 @@ class _Line:
     protocol: RpcProtocol | None = None
     peer: Peer | None = None
     purpose: str = ""
+    cluster_id: str = ""
     welcome: asyncio.Future[Welcome] | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -169,10 +171,11 @@ class Peers:
             self._tasks.create_task(self._keep(remote, line), name=f"{line} line to {node_id}")
 
     def joined(self, cluster_id: str) -> None:
-        """This broker has become a member; lines that were begun before are dialled anew."""
+        """This broker has become a member: lines to members of another cluster end here."""
         self.cluster_id = cluster_id
-        for protocol in [*self._accepted, *self._dialled]:
-            protocol.close()
+        for protocol, line in [*self._accepted.items(), *self._dialled.items()]:
+            if line.cluster_id not in ("", cluster_id):
+                protocol.close()
 
     # -- what goes out
 
@@ -284,6 +287,7 @@ class Peers:
                 protocol.abort()
                 raise
         line.peer = Peer(welcome.node_id, welcome.incarnation)
+        line.cluster_id = welcome.cluster_id
         self._attach(remote, purpose, line)
         return line
 
@@ -372,13 +376,14 @@ class Peers:
             raise rpc.FrameError(f"{frame.kind.name} before HELLO")
         hello = _decode(frame, Hello)
         refused = self._refusal(hello)
-        welcome = Welcome(VERSION, self.me.node_id, self.me.incarnation, refused)
+        welcome = Welcome(VERSION, self.cluster_id, self.me.node_id, self.me.incarnation, refused)
         protocol.send(rpc.encode(Kind.WELCOME, 0, msgspec.msgpack.encode(welcome)))
         if refused is not None:
             log.warning("refused broker %d: %s", hello.node_id, refused)
             return
         line.peer = Peer(hello.node_id, hello.incarnation)
         line.purpose = hello.line
+        line.cluster_id = hello.cluster_id
         self._hear(line.peer)
 
     def _refusal(self, hello: Hello) -> str | None:

@@ -58,6 +58,7 @@ log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 TICK_S = 0.02
+EARLY_MESSAGES = 16
 HAND_OVER_MS = 3_000
 REGISTER_EVERY_S = 0.5
 
@@ -96,6 +97,7 @@ class Node:
         self._view = NodeView(settings, version, clock.monotonic_ms())
         self._leaders = Leaders()
         self._parts: Parts | None = None
+        self._early: list[tuple[Peer, str, Message]] = []
         self._gossip: Gossiping | None = None
         self._replicas: Replicas | None = None
 
@@ -207,6 +209,9 @@ class Node:
         self._view.attach(parts, flank, self._transfers)
         self._parts = parts
         controller.follow()
+        for early in self._early:
+            self.on_raft(*early)
+        self._early.clear()
         return parts
 
     async def _register(self, parts: Parts) -> None:
@@ -317,6 +322,8 @@ class Node:
     def on_raft(self, sender: Peer, group: str, message: Message) -> None:
         if self._parts is not None:
             self._parts.shelf.receive(sender, group, message)
+        elif len(self._early) < EARLY_MESSAGES:
+            self._early.append((sender, group, message))  # a seed that was formed before us
 
     async def on_request(self, sender: Peer, method: str, body: bytes, bulk: memoryview) -> bytes:
         return await self._requests.serve(method, body, bulk)
