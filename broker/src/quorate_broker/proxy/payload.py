@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
+from typing import Annotated
 
 import msgspec
 
@@ -47,7 +48,7 @@ class Refusal(Exception):
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
     value: msgspec.Raw = msgspec.Raw(b"null")
     key: msgspec.Raw = msgspec.Raw(b"null")
-    partition: int | None = None
+    partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,8 +97,6 @@ def records(body: bytes, form: Format) -> list[ProxyRecord]:
     read = _json_bytes if form is Format.JSON else _base64_bytes
     found = []
     for index, record in enumerate(decoded.records):
-        if record.partition is not None and record.partition < 0:
-            raise Refusal(422, f"records[{index}].partition: must not be negative")
         try:
             key, value = read(record.key), read(record.value)
         except (ValueError, RecursionError) as error:
