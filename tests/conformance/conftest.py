@@ -1,7 +1,7 @@
-"""Kafka's own definitions of its messages, out of the jars on Maven Central.
+"""Kafka itself, as far as it is needed to compare with: jars from Maven Central (see pom.xml).
 
-They are fetched once into ${QUORATE_CACHE:-~/.cache/quorate}/kafka-definitions and never committed.
-This part of the tests needs Maven (and so Java); without it, it fails and says so.
+They are fetched once into ${QUORATE_CACHE:-~/.cache/quorate}/kafka-<version> and never committed.
+These tests need Maven and Java; without them they fail and say so.
 """
 
 from __future__ import annotations
@@ -14,23 +14,43 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-KAFKA = "4.3.1"
-JARS = ("kafka-clients", "kafka-group-coordinator")
+HERE = pathlib.Path(__file__).parent
+KAFKA = re.search("<kafka.version>(.*)<", (HERE / "pom.xml").read_text())[1]  # type: ignore[index]
 
-# kio, the second oracle, has no release for newer Pythons.
+# kio, the second oracle for bytes, has no release for newer Pythons.
 collect_ignore = ["test_bytes.py"] if sys.version_info >= (3, 13) else []
 
 
 @pytest.fixture(scope="session")
-def definitions() -> dict[str, dict[str, Any]]:
+def jars() -> pathlib.Path:
+    """The folder of Kafka's jars and what they need."""
+    cache = os.environ.get("QUORATE_CACHE") or os.path.expanduser("~/.cache/quorate")
+    folder = pathlib.Path(cache) / f"kafka-{KAFKA}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    goal = ("dependency:copy-dependencies", f"-DoutputDirectory={partial}")
+    pom = str(HERE / "pom.xml")
+    fetched = _run([_tool("mvn"), "--batch-mode", "--quiet", "-f", pom, *goal])
+    if fetched.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        pytest.fail(f"Maven could not fetch Kafka's jars:\n{fetched.stdout}{fetched.stderr}")
+    partial.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def definitions(jars: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Kafka's definitions, by the name of the message."""
     found: dict[str, dict[str, Any]] = {}
-    for jar in JARS:
-        with zipfile.ZipFile(_fetched(jar)) as archive:
+    for jar in ("kafka-clients", "kafka-group-coordinator"):
+        with zipfile.ZipFile(jars / f"{jar}-{KAFKA}.jar") as archive:
             for entry in archive.namelist():
                 if entry.startswith("common/message/") and entry.endswith(".json"):
                     definition = json.loads(_without_comments(archive.read(entry).decode()))
@@ -38,34 +58,31 @@ def definitions() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _fetched(jar: str) -> pathlib.Path:
-    cache = os.environ.get("QUORATE_CACHE") or os.path.expanduser("~/.cache/quorate")
-    folder = pathlib.Path(cache) / "kafka-definitions"
-    path = folder / f"{jar}-{KAFKA}.jar"
-    if path.exists():
-        return path
-    maven = shutil.which("mvn")
-    if maven is None:
+@pytest.fixture(scope="session")
+def java_batches(jars: pathlib.Path) -> Callable[[str, pathlib.Path], str]:
+    """Runs Batches.java: ("read" or "write", file) -> what it prints."""
+
+    def run(verb: str, file: pathlib.Path) -> str:
+        program = [_tool("java"), "-cp", f"{jars}/*", str(HERE / "Batches.java"), verb, str(file)]
+        done = _run(program)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
         pytest.fail(
-            "the conformance tests compare our message tables with the definitions in Kafka's own"
-            f" jars and need Maven to fetch them: install maven, or put {path.name} into {folder}"
+            f"the conformance tests compare us with Kafka's own jars and need {name}, which is not"
+            " on the PATH: install Maven and a JDK (17 or newer)"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = subprocess.run(
-        [
-            *(maven, "--batch-mode", "--quiet", "dependency:copy"),
-            f"-Dartifact=org.apache.kafka:{jar}:{KAFKA}",
-            f"-DoutputDirectory={folder}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=folder,
-        check=False,
-    )
-    if copy.returncode != 0 or not path.exists():
-        pytest.fail(f"Maven could not fetch {path.name}:\n{copy.stdout}{copy.stderr}")
     return path
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 _STRING_OR_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*')

@@ -30,8 +30,7 @@ from quorate_broker.wire import records as record_codec
 from quorate_broker.wire.compression import Codec as Codec
 from quorate_broker.wire.limits import LIMITS
 from quorate_broker.wire.records import Record as Record
-
-Buffer = bytes | bytearray | memoryview
+from quorate_broker.wire.schema import Buffer as Buffer
 
 HEADER_SIZE = 61
 MAGIC = 2

@@ -71,19 +71,28 @@ def _decode_one(payload: bytes, at: int, end: int) -> Record:
     offset_delta, at = _read_varint(payload, at)
     key, at = _read_bytes(payload, at, end)
     value, at = _read_bytes(payload, at, end)
-    header_count, at = _read_varint(payload, at)
-    if not 0 <= header_count <= end - at:
+    headers: Headers = ()
+    if payload[at]:  # a zero varint is one zero byte
+        headers, at = _read_headers(payload, at, end)
+    else:
+        at += 1
+    if at != end:
+        raise RecordError("a record whose length is not that of its fields")
+    return Record(key, value, headers, timestamp_delta, offset_delta)
+
+
+def _read_headers(payload: bytes, at: int, end: int) -> tuple[Headers, int]:
+    count, at = _read_varint(payload, at)
+    if not 0 <= count <= end - at:
         raise RecordError("more headers than bytes")
     headers = []
-    for _ in range(header_count):
+    for _ in range(count):
         name, at = _read_bytes(payload, at, end)
         if name is None:
             raise RecordError("a header without a name")
-        header_value, at = _read_bytes(payload, at, end)
-        headers.append((name.decode(), header_value))
-    if at != end:
-        raise RecordError("a record whose length is not that of its fields")
-    return Record(key, value, tuple(headers), timestamp_delta, offset_delta)
+        value, at = _read_bytes(payload, at, end)
+        headers.append((name.decode(), value))
+    return tuple(headers), at
 
 
 def _write_varint(out: bytearray, value: int) -> None:
