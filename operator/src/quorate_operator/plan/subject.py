@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quorate_operator.facts import DefaultImage, Json, Subject
-from quorate_operator.plan import leadership
+from quorate_operator.plan import leadership, quantity
 from quorate_operator.plan.inputs import Wish
 
 
@@ -47,6 +47,8 @@ def _live_image(workload: Json) -> str:
 def _claim_size(wish: Wish) -> str:
     """Claim templates cannot be edited: keep the first size, the volumes grow one by one."""
     claims = _brokers(wish).get("spec", {}).get("volumeClaimTemplates") or []
+    wanted = wish.spec.storage.size
     if not claims:
-        return wish.spec.storage.size
-    return str(claims[0]["spec"]["resources"]["requests"]["storage"])
+        return wanted
+    live = str(claims[0]["spec"]["resources"]["requests"]["storage"])
+    return wanted if quantity.same(wanted, live) else live
