@@ -130,11 +130,21 @@ def test_a_count_is_held_against_what_its_elements_must_take() -> None:
         codec.decode(APIS[2].request, 2, memoryview(body))
 
 
-def test_more_elements_than_the_limit_are_refused_even_if_their_bytes_are_there() -> None:
+def test_more_numbers_than_the_limit_are_refused_even_if_their_bytes_are_there() -> None:
     count = LIMITS.array_elements + 1
-    body = struct.pack(">i", count) + bytes(2 * count)
-    with pytest.raises(codec.WireError):
-        codec.decode(APIS[15].request, 0, memoryview(body))
+    one_topic = struct.pack(">ih", 1, 0) + struct.pack(">i", count) + bytes(4 * count)
+    with pytest.raises(codec.WireError, match="array: 1000001"):
+        codec.decode(APIS[9].request, 1, memoryview(struct.pack(">h", 0) + one_topic))
+
+
+def test_the_elements_of_a_message_are_limited_over_all_its_arrays() -> None:
+    partition = struct.pack(">i", 0) + b"\x01\x00"
+    half = LIMITS.message_elements // 2
+    topic = b"\x01" + bytes((half + 1 & 0x7F | 0x80, half + 1 >> 7 & 0x7F | 0x80, half + 1 >> 14))
+    topic += partition * half + b"\0"
+    body = b"\0" + struct.pack(">hi", 1, 1000) + b"\x03" + topic * 2 + b"\0"
+    with pytest.raises(codec.WireError, match="array: 100000"):
+        codec.decode(produce.ProduceRequest, 9, memoryview(body))
 
 
 def test_more_tagged_fields_than_the_limit_are_refused() -> None:

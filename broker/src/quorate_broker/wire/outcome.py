@@ -1,9 +1,10 @@
 """The one shape of every replicated state machine.
 
-`handle` and `expire` decide and return an `Outcome`; `replay` is the only place where state changes,
-and it is called with exactly the records that an outcome asked for, in log order, on the leader at
-append and everywhere else at commit (`partition.hosted` drives it). Machines read no clock: `now_ms`
-is monotonic and comes in by argument; what must survive a restart is written into the records.
+`handle` and `expire` decide and return an `Outcome`; `replay` is the only place where state
+changes, and it is called with exactly the records that an outcome asked for, in log order, on the
+leader at append and everywhere else at commit (`partition.hosted` drives it). Machines read no
+clock: `now_ms` is monotonic and comes in by argument; what must survive a restart is written into
+the records.
 
 A command is known by its ticket. It may be parked: an outcome answers any tickets, not only the one
 it was called for. A reply that is a `KafkaError` is raised at the waiting caller.

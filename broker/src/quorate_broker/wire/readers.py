@@ -7,6 +7,7 @@ against the bytes that remain before anything is made of it. What the function l
     def read(buf, at, end):
         (v1, v2, n3) = unpack0(buf, at); at += 7
         if n3 > 127: n3, at = read_uvarint(buf, at, n3)
+        room -= n3; if n3 < 0 or n3 * 6 > end - at or room < 0: raise ...
         ...
         return C0(v1, v2, v3), at
 
@@ -76,6 +77,7 @@ class _Source:
         value = self._struct(cls)
         self._flush()
         self._line(f"return {value}, at")
+        self._lines.insert(0, f"    room = {LIMITS.message_elements}")
         text = "def read(buf, at, end):\n" + "\n".join(self._lines)
         exec(compile(text, f"<read {cls.__name__} v{self._version}>", "exec"), self._names)
         reader: Reader = self._names["read"]  # type: ignore[assignment]
@@ -244,11 +246,15 @@ class _Source:
         value = self._new("v")
         count = self._length("i")
         self._null_or(count, value, nullable)
+        numbers = part.type in schema.FIXED and part.type != "uuid"
+        if not numbers:
+            self._line(f"room -= {count}")
+        allowed = f"{count} > {LIMITS.array_elements}" if numbers else "room < 0"
         self._line(
             f"if {count} < 0 or {count} * {self._least_element_size(part)} > end - at"
-            f" or {count} > {LIMITS.array_elements}: raise refuse('array', {count}, at, end)"
+            f" or {allowed}: raise refuse('array', {count}, at, end)"
         )
-        if part.type in schema.FIXED and part.type != "uuid":
+        if numbers:
             self._numbers(schema.FIXED[str(part.type)], count, value)
         else:
             self._elements(part, count, value)
