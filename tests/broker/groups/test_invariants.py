@@ -35,8 +35,12 @@ INSTANCES = st.sampled_from([None, None, "a", "b"])
 class Groups(RuleBasedStateMachine):
     """A handful of consumers of one group, each of which does as it likes."""
 
-    @initialize(delay=st.sampled_from([0, 3_000]), size=st.sampled_from([3, 10_000]))
-    def begin(self, delay: int, size: int) -> None:
+    @initialize(
+        delay=st.sampled_from([0, 3_000]),
+        size=st.sampled_from([3, 10_000]),
+        start=st.integers(0, 3),
+    )
+    def begin(self, delay: int, size: int, start: int) -> None:
         self.bench = Bench(
             initial_rebalance_delay_ms=delay,
             max_size=size,
@@ -51,6 +55,9 @@ class Groups(RuleBasedStateMachine):
         """Generation -> what the leader that brought it assigned."""
         self.committed: dict[int, int] = {}
         self.generation = 0
+        for _ in range(start):
+            self.come(None, (commands.Protocol("range", b"1"),), new=True, skips=True)
+        self.settle((commands.Protocol("range", b"1"),), backwards=False)
 
     # --- what clients do
 
@@ -66,16 +73,21 @@ class Groups(RuleBasedStateMachine):
 
     @rule(protocols=PROTOCOLS)
     def all_join(self, protocols: Any) -> None:
-        group = self.bench.coordinator._groups.get("g")
-        for member_id in sorted((group.members.keys() | group.pending) if group else ()):
+        """What well-behaved members do when they hear of a rebalance."""
+        for member_id in self.on_their_way():
             self.ask(join(member_id, self.known.get(member_id), protocols))
 
     @rule(backwards=st.booleans())
     def all_sync(self, backwards: bool) -> None:
-        group = self.bench.coordinator._groups.get("g")
-        for member_id in sorted(group.members if group else (), reverse=backwards):
+        for member_id in sorted(self.on_their_way(), reverse=backwards):
             if member_id in self.joined:
                 self.sync_one(member_id)
+
+    @rule(protocols=PROTOCOLS, backwards=st.booleans())
+    def settle(self, protocols: Any, backwards: bool) -> None:
+        self.all_join(protocols)
+        self.wait(3_000)
+        self.all_sync(backwards)
 
     @precondition(lambda self: self.joined)
     @rule(data=st.data())
@@ -127,7 +139,7 @@ class Groups(RuleBasedStateMachine):
             self.planned.clear()
             self.joined.clear()
 
-    @rule(ms=st.sampled_from([1, 2_900, SESSION_MS - 1, SESSION_MS, 60_000]))
+    @rule(ms=st.sampled_from([1, 1, 2_900, SESSION_MS - 1, SESSION_MS, 60_000]))
     def wait(self, ms: int) -> None:
         self.bench.pass_time(ms)
         self.collect()
@@ -174,6 +186,10 @@ class Groups(RuleBasedStateMachine):
 
     def somebody(self, data: st.DataObject) -> tuple[str, str | None]:
         return data.draw(st.sampled_from(sorted(self.known.items(), key=str)))
+
+    def on_their_way(self) -> list[str]:
+        group = self.bench.coordinator._groups.get("g")
+        return sorted(group.members.keys() | group.pending) if group is not None else []
 
     def ask(self, command: object) -> None:
         self.parked[self.bench.ask(command)] = command
