@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from quorate_bed import cluster as clusters
-from quorate_bed import images
+from quorate_bed import images, install, paths
 from quorate_bed.progress import BedError, console
 from quorate_bed.shell import CommandError
 
@@ -25,6 +25,15 @@ NAME = typer.Option(clusters.DEFAULT_NAME, "--name", help="The cluster's name.")
 def up(name: str = NAME, nodes: int = typer.Option(1, help="How many nodes.")) -> None:
     """Bring an empty cluster up; a running one is kept."""
     clusters.connect(name).create(nodes=nodes)
+
+
+@app.command()
+def cluster(name: str = NAME) -> None:
+    """A cluster with the project's images, definitions and operator, and no resource yet."""
+    ready = install.ready(name)
+    console.print(f"\nexport KUBECONFIG={ready.kubeconfig_path}")
+    console.print(f"export PATH={paths.cache() / 'bin'}:$PATH")
+    console.print("kubectl apply -f examples/quickstart.yaml")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The base image where there is no registry: a small Debian with Python, made by debootstrap.
 
-It stands for `python:3.13-slim`, which a machine with Docker would use. It is kept in the test bed's
-own buildah storage under a hash of this recipe, and made once.
+It stands for `python:3.13-slim`, which a machine with Docker would use. It is kept in the test
+bed's own buildah storage under a hash of this recipe, and made once.
 """
 
 import os

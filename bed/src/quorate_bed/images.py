@@ -71,7 +71,7 @@ def build(image: Image) -> Path:
         return _build_with_docker(image)
     debian.install(debian.IMAGES)
     root = base.image()
-    stamp = paths.cache() / "images" / f"{image.name}.key"
+    stamp = _stamp(image.name)
     layout = paths.cache() / "images" / "layout"
     key = _key(image, root)
     if not (stamp.exists() and stamp.read_text() == key and _in_layout(layout, image)):
@@ -88,6 +88,15 @@ def build(image: Image) -> Path:
             oci.Layout(layout).prune()
             stamp.write_text(key)
     return layout
+
+
+def build_key(name: str) -> str:
+    """What the image of that name was last built from."""
+    return _stamp(name).read_text()
+
+
+def _stamp(name: str) -> Path:
+    return paths.cache() / "images" / f"{name}.key"
 
 
 def make_context(image: Image, directory: Path) -> Path:
@@ -109,7 +118,7 @@ def make_context(image: Image, directory: Path) -> Path:
 
 def _build_with_docker(image: Image) -> Path:
     archive = paths.cache() / "images" / f"{image.name}.docker.tar"
-    stamp = archive.with_suffix(".key")
+    stamp = _stamp(image.name)
     key = _key(image, "docker")
     if not (archive.exists() and stamp.exists() and stamp.read_text() == key):
         with step(f"Build quorate-{image.name}:dev with Docker"):

@@ -68,13 +68,11 @@ class Layout:
         raise BedError(f"no image {reference} in {self.directory}")
 
     def prune(self) -> None:
-        """Remove the blobs that no image of the index needs any more."""
+        """Remove what no name leads to any more: manifests of older builds, and their blobs."""
         index: Json = json.loads((self.directory / "index.json").read_text())
-        needed = {
-            blob
-            for entry in index["manifests"]
-            for blob in self.find(entry["annotations"][REFERENCE]).blobs
-        }
+        named = [one for one in index["manifests"] if REFERENCE in one.get("annotations", {})]
+        needed = {blob for one in named for blob in self.find(one["annotations"][REFERENCE]).blobs}
+        (self.directory / "index.json").write_text(json.dumps({**index, "manifests": named}))
         for path in (self.directory / "blobs" / "sha256").iterdir():
             if f"sha256:{path.name}" not in needed:
                 path.unlink()

@@ -25,7 +25,7 @@ class CommandError(Exception):
 
 
 def run(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     environment: Mapping[str, str] | None = None,
     stdin: str | IO[bytes] | None = None,

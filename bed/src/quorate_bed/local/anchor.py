@@ -1,7 +1,8 @@
 """The step into the namespaces. `python -m quorate_bed.local.anchor <cluster directory>`
 
 In this order, so that whatever is killed when, nothing runs that nobody knows of:
-1. listen on 127.0.0.1 outside, make the namespaces, fork: the child is their first process and waits;
+1. listen on 127.0.0.1 outside, make the namespaces, fork: the child is their first process and
+waits;
 2. write the child's id to state.json;
 3. let the child go. If this process dies before, the child reads the end of the pipe and ends.
 
@@ -18,7 +19,8 @@ from pathlib import Path
 from quorate_bed.local import layout, namespaces, state
 from quorate_bed.progress import BedError
 
-# kubelet sets these for the whole machine. It is shown the values it wants and leaves the real ones.
+# kubelet sets these for the whole machine. It is shown the values it wants and leaves the real
+# ones.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
     "kernel/panic": "10",

@@ -49,7 +49,7 @@ def start(
 def await_true(
     what: str, check: Callable[[], object], process: subprocess.Popen[bytes], deadline_s: float = 60
 ) -> None:
-    """Poll until `check` gives something true; raises BedError when `process` dies first or time is up."""
+    """Poll until `check` gives something true; BedError when `process` dies or time is up."""
     until = time.monotonic() + deadline_s
     while not check():
         if process.poll() is not None:

@@ -1,8 +1,8 @@
 """One bridge, one network namespace per node, and no way out of the machine.
 
-The control plane sits in the cluster's own namespace with a bridge; each node has a namespace joined
-to it by a veth pair. Pods get routed veth pairs (CNI `ptp`) rather than ports of a bridge: replies
-between two pods of one node then pass the node's translation of Service addresses without
+The control plane sits in the cluster's own namespace with a bridge; each node has a namespace
+joined to it by a veth pair. Pods get routed veth pairs (CNI `ptp`) rather than ports of a bridge:
+replies between two pods of one node then pass the node's translation of Service addresses without
 br_netfilter. The default route of the control plane points onto the bridge, where nobody answers: a
 blackhole would break the node's own access to Service addresses.
 """

@@ -20,6 +20,13 @@ USERS = {
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),
 }
+LEAF = """basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature,keyEncipherment
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+"""
+CLIENT = "extendedKeyUsage=clientAuth"
+SERVER = "extendedKeyUsage=serverAuth\nsubjectAltName="
 SERVER_NAMES = (
     "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,"
     f"DNS:kubernetes.default.svc.{layout.DOMAIN},DNS:localhost,"
@@ -31,8 +38,8 @@ def create(directory: Path, nodes: int) -> None:
     """Write everything into `directory`; tokens.csv is the API server's token file."""
     directory.mkdir(parents=True, exist_ok=True)
     _authority(directory)
-    _certificate(directory, "apiserver", "/CN=kube-apiserver", f"subjectAltName={SERVER_NAMES}")
-    _certificate(directory, "kubelet-client", "/O=system:masters/CN=kube-apiserver", None)
+    _certificate(directory, "apiserver", "/CN=kube-apiserver", SERVER + SERVER_NAMES)
+    _certificate(directory, "kubelet-client", "/O=system:masters/CN=kube-apiserver", CLIENT)
     _key(directory, "service-account")
     lines = []
     users = dict(USERS)
@@ -74,22 +81,21 @@ def _key(directory: Path, name: str) -> Path:
 
 
 def _authority(directory: Path) -> None:
+    """Python 3.13 verifies strictly: every authority has to say what its key is for."""
     key = _key(directory, "ca")
-    run(
-        ["openssl", "req", "-x509", "-new", "-key", key, "-subj", "/CN=quorate-bed"]
-        + ["-days", DAYS, "-out", str(directory / "ca.crt")]
-    )
+    command = ["openssl", "req", "-x509", "-new", "-key", key, "-subj", "/CN=quorate-bed"]
+    command += ["-days", DAYS, "-out", directory / "ca.crt"]
+    command += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    run(command)
 
 
-def _certificate(directory: Path, name: str, subject: str, extension: str | None) -> None:
+def _certificate(directory: Path, name: str, subject: str, extension: str) -> None:
     key = _key(directory, name)
     request = directory / f"{name}.csr"
+    extensions = directory / f"{name}.ext"
+    extensions.write_text(LEAF + extension + "\n")
     run(["openssl", "req", "-new", "-key", key, "-subj", subject, "-out", request])
     command = ["openssl", "x509", "-req", "-in", request, "-days", DAYS, "-CAcreateserial"]
     command += ["-CA", directory / "ca.crt", "-CAkey", directory / "ca.key"]
-    command += ["-out", directory / f"{name}.crt"]
-    if extension is not None:
-        extensions = directory / f"{name}.ext"
-        extensions.write_text(extension + "\n")
-        command += ["-extfile", extensions]
+    command += ["-extfile", extensions, "-out", directory / f"{name}.crt"]
     run(command)

@@ -7,6 +7,7 @@ Next: `anchor.py`, the step inside.
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import select
@@ -19,11 +20,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from quorate_bed import binaries, debian, forward, paths
+from quorate_bed import binaries, containers, debian, forward, oci, paths
 from quorate_bed.local import holds, layout, pki, state
 from quorate_bed.progress import BedError, console, step
-from quorate_bed.shell import CommandError, run
+from quorate_bed.shell import run
 
 CREATE_DEADLINE_S = 120
 KILL_DEADLINE_S = 10
@@ -59,8 +61,6 @@ class LocalCluster:
             self._remove()
 
     def load_image(self, archive: Path, reference: str) -> bool:
-        from quorate_bed import oci
-
         image = oci.Layout(archive).find(reference)
         loaded = False
         for node in self._nodes():
@@ -94,18 +94,18 @@ class LocalCluster:
         namespace: str = "default",
     ) -> holds.FileHold:
         held = holds.hold(self.directory, namespace, pod) if hold else holds.FileHold(None)
-        found = False
+        found = self._kill_once(namespace, pod, signal)
         until = time.monotonic() + KILL_DEADLINE_S
-        while running := self._running(namespace, pod):
-            found = True
-            for node, container in running:
-                with contextlib.suppress(CommandError):  # it may have ended by itself meanwhile
-                    self._ctr(node, "tasks", "kill", "--signal", signal.name, container)
-            if not hold or time.monotonic() > until:
-                break
+        while hold and self._kill_once(namespace, pod, signal) and time.monotonic() < until:
+            pass  # one that was just being started when the hold was put down
         if not found and not hold:
             raise BedError(f"no container of the pod {namespace}/{pod} runs")
         return held
+
+    def _kill_once(self, namespace: str, pod: str, which: signal.Signals) -> bool:
+        nodes = [functools.partial(self._ctr, node) for node in self._nodes()]
+        found = [containers.kill(ctr, namespace, pod, which) for ctr in nodes]
+        return any(found)
 
     def part(self, name: str) -> int:
         """The process id, as seen from outside, of a part such as "etcd" or "node-1.kubelet"."""
@@ -122,7 +122,7 @@ class LocalCluster:
         raise BedError(f"{name} does not run")
 
     def run_inside(
-        self, *command: str | Path, node: int | None = None, stdin: object = None
+        self, *command: str | Path, node: int | None = None, stdin: IO[bytes] | str | None = None
     ) -> str:
         """Run a command in the cluster's namespaces (in a node's network, when given)."""
         found = state.read(self.directory)
@@ -131,7 +131,7 @@ class LocalCluster:
         words = ["nsenter", f"--target={found.pid}", "--mount", "--pid", "--net", "--ipc", "--uts"]
         if node is not None:
             words += ["nsenter", f"--net={layout.Node(node).network_namespace}"]
-        return run([*words, *command], stdin=stdin)  # type: ignore[arg-type]
+        return run([*words, *command], stdin=stdin)
 
     # -- creation -------------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class LocalCluster:
         settings = json.loads((self.directory / "settings.json").read_text())
         return [layout.Node(number + 1) for number in range(settings["nodes"])]
 
-    def _ctr(self, node: layout.Node, *args: str, stdin: object = None) -> str:
+    def _ctr(self, node: layout.Node, *args: str, stdin: IO[bytes] | str | None = None) -> str:
         command = ["ctr", "--address", str(node.containerd), "--namespace", "k8s.io", *args]
         return self.run_inside(*command, stdin=stdin)
 
@@ -233,24 +233,6 @@ class LocalCluster:
         for line in self._ctr(node, "images", "ls", f"name=={reference}").splitlines()[1:]:
             return line.split()[2]
         return None
-
-    def _running(self, namespace: str, pod: str) -> list[tuple[layout.Node, str]]:
-        """The running containers of a pod, asked of the nodes: the API server may lag behind."""
-        labels = (
-            f'labels."io.kubernetes.pod.namespace"=={namespace},'
-            f'labels."io.kubernetes.pod.name"=={pod},labels."io.cri-containerd.kind"==container'
-        )
-        running = []
-        for node in self._nodes():
-            wanted = set(self._ctr(node, "containers", "ls", "-q", labels).split())
-            if wanted:
-                tasks = self._ctr(node, "tasks", "ls").splitlines()[1:]
-                running += [
-                    (node, words[0])
-                    for words in (line.split() for line in tasks)
-                    if words[0] in wanted and words[2] == "RUNNING"
-                ]
-        return running
 
     def _inside(self, pid: int) -> bool:
         found = state.read(self.directory)

@@ -1,4 +1,5 @@
-"""The way into the cluster from an ordinary shell: a port on 127.0.0.1 that leads to the API server.
+"""The way into the cluster from an ordinary shell: a port on 127.0.0.1 that leads to the API
+server.
 
 A socket belongs to the network namespace in which it was made. The listening one was made outside,
 before the step into the namespaces; the connections it leads to are made inside.

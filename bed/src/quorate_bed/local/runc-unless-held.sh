@@ -6,8 +6,10 @@ holds=@HOLDS@
 bundle=
 creating=
 before=
+log=
 for word in "$@"; do
     [ "$before" = --bundle ] && bundle=$word
+    [ "$before" = --log ] && log=$word
     [ "$word" = create ] && creating=yes
     before=$word
 done
@@ -18,7 +20,9 @@ if [ -n "$creating" ] && [ -f "$bundle/config.json" ]; then
         if grep -q '"io.kubernetes.cri.container-type":"container"' "$bundle/config.json" &&
             grep -q "\"io.kubernetes.cri.sandbox-namespace\":\"${name%%_*}\"" "$bundle/config.json" &&
             grep -q "\"io.kubernetes.cri.sandbox-name\":\"${name#*_}\"" "$bundle/config.json"; then
-            echo "the pod ${name#*_} is kept dead by a test" >&2
+            why="a test keeps the pod ${name#*_} dead"
+            [ -n "$log" ] && printf '{"level":"error","msg":"%s"}\n' "$why" >"$log"
+            echo "$why" >&2
             exit 1
         fi
     done

@@ -1,9 +1,9 @@
 """A storage provisioner whose volumes are real file systems of the size that was asked for.
 
-Each claim gets a sparse file with an ext4 on it, mounted over a loop device and handed to Kubernetes
-as a `local` volume. So `fsGroup` works (hostPath volumes ignore it), a full disk is a real ENOSPC, and
-a claim that grows is a real growth, done online. Twice a second it compares what is with what should
-be; it keeps no state of its own but the files.
+Each claim gets a sparse file with an ext4 on it, mounted over a loop device and handed to
+Kubernetes as a `local` volume. So `fsGroup` works (hostPath volumes ignore it), a full disk is a
+real ENOSPC, and a claim that grows is a real growth, done online. Twice a second it compares what
+is with what should be; it keeps no state of its own but the files.
 
 A claim is served when the scheduler has chosen its node (the class waits for the first consumer).
 """

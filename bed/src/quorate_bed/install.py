@@ -1,0 +1,30 @@
+"""Put the operator and its definitions into a cluster, with Helm, as a user would."""
+
+from quorate_bed import cluster, images, paths
+from quorate_bed.progress import step
+
+NAMESPACE = "quorate-system"
+CHARTS = paths.REPOSITORY / "charts"
+
+
+def install(target: cluster.Cluster) -> None:
+    """Both charts are there and the operator runs the image that was built last."""
+    with step("Helm: quorate-crds, quorate-operator"):
+        common = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout=3m")
+        target.helm("upgrade", "--install", "quorate-crds", str(CHARTS / "quorate-crds"), *common)
+        target.helm(
+            *("upgrade", "--install", "quorate-operator", str(CHARTS / "quorate-operator")),
+            *("--set=image.tag=dev", "--set=brokerImage.tag=dev"),
+            # A tag that stays the same rolls nothing out; a changed annotation does.
+            f"--set-string=podAnnotations.quorate-bed/build={images.build_key('operator')}",
+            *common,
+        )
+
+
+def ready(name: str) -> cluster.Cluster:
+    """A running cluster of that name with images and operator, whatever was there before."""
+    target = cluster.connect(name)
+    target.create()
+    images.build_and_load(target)
+    install(target)
+    return target
