@@ -293,7 +293,6 @@ class TestFailures:
         def broken(*_: object) -> object:
             raise ZeroDivisionError("our bug")
 
-        route = dispatch.ROUTES[ApiKey.LIST_OFFSETS]
         monkeypatch.setitem(
             dispatch.ROUTES, ApiKey.METADATA, dispatch.Route(broken, metadata_failed)
         )
@@ -307,7 +306,6 @@ class TestFailures:
                 assert (await client.ask(versions_request(), 3)).error_code == 0
                 await client.close()
 
-        assert route is not None
         asyncio.run(run())
         assert "our bug" in caplog.text
 
@@ -373,6 +371,21 @@ class TestFailures:
 
         asyncio.run(run())
 
+    def test_a_produce_without_acks_that_fails_closes_the_connection(self) -> None:
+        async def run() -> None:
+            node = StubNode()
+            (partition,) = node.topic("t")
+            async with serving(node) as server:
+                client = await KafkaClient.connect(server.port)
+                client.send(produce_request("t", some_batch(), acks=0), 9, reply=False)
+                assert (await client.ask(versions_request(), 3)).error_code == 0
+                assert partition.appends == 1
+                client.send(produce_request("missing", some_batch(), acks=0), 9, reply=False)
+                assert await client.closed()
+                await client.close()
+
+        asyncio.run(run())
+
 
 class TestBackPressure:
     def test_a_reader_that_does_not_read_stops_being_served_until_it_does(self) -> None:
@@ -404,7 +417,7 @@ class TestBackPressure:
             node = StubNode(message_max_bytes=8 << 20)
             (partition,) = node.topic("t")
             limits = Limits(
-                max_frame_bytes=1 << 20, buffer_budget_bytes=(1 << 20) + 1, close_grace_ms=100
+                max_frame_bytes=1 << 20, buffer_budget_bytes=1 << 21, close_grace_ms=100
             )
             async with serving(node, limits) as server:
                 clients = [await KafkaClient.connect(server.port) for _ in range(8)]

@@ -103,8 +103,10 @@ def of_topic(settings: config.Settings, own: Mapping[str, str]) -> Iterator[Entr
         synonyms = ((name, own[name], Source.TOPIC), *inherited) if name in own else inherited
         yield _entry(name, row, synonyms, read_only=False)
     for name, fixed in _FIXED.items():
-        synonym = (name, fixed.value, Source.DEFAULT)
-        yield Entry(name, fixed.value, Source.DEFAULT, fixed.type, fixed.doc, True, (synonym,))
+        # Internal topics are made by the broker itself, which may know more ways than one.
+        source = Source.TOPIC if name in own else Source.DEFAULT
+        value = own.get(name, fixed.value)
+        yield Entry(name, value, source, fixed.type, fixed.doc, True, ((name, value, source),))
 
 
 def of_broker(settings: config.Settings) -> Iterator[Entry]:

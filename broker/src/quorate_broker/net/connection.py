@@ -274,17 +274,21 @@ class Connection(asyncio.BufferedProtocol):
 
     def _failure(self, slot: _Slot, error: Exception) -> object:
         """The response that says it; None, and a closed connection, where there is no other way."""
-        if isinstance(error, dispatch.CloseConnection):
-            log.info("closing %s: %s", self.peer_host, error)
-            self.close()
-            return None
         if isinstance(error, KafkaError):
             code = error.code
         else:
             code = ErrorCode.UNKNOWN_SERVER_ERROR
-            name = ApiKey(slot.header.api_key).name
-            log.error("%s v%d failed", name, slot.call.version, exc_info=error)
-        return dispatch.ROUTES[slot.header.api_key].failed(slot.call, slot.request, code)
+        name = ApiKey(slot.header.api_key).name
+        try:
+            if isinstance(error, dispatch.CloseConnection):
+                raise error
+            if code is ErrorCode.UNKNOWN_SERVER_ERROR:
+                log.error("%s v%d failed", name, slot.call.version, exc_info=error)
+            return dispatch.ROUTES[slot.header.api_key].failed(slot.call, slot.request, code)
+        except dispatch.CloseConnection as closing:
+            log.info("closing %s: %s", self.peer_host, closing)
+            self.close()
+            return None
 
     def _queue(self, slot: _Slot) -> None:
         slot.queued = True

@@ -36,12 +36,12 @@ class Server:
         limits: Limits,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        assert limits.buffer_budget_bytes > limits.max_frame_bytes, "the longest frame must fit"
         self.context = context
         self.listener = listener
         self.limits = limits
         self.tasks = tasks
-        self.budget = Budget(limits.buffer_budget_bytes)
+        # The longest frame must fit while others hold a little, or it would wait for ever.
+        self.budget = Budget(max(limits.buffer_budget_bytes, 2 * limits.max_frame_bytes))
         self.closing = False
         self._connections: set[Connection] = set()
         self._by_host: Counter[str] = Counter()

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quorate_broker import config, seams
-from quorate_broker.api.context import Appended, Leadership
+from quorate_broker.api import dispatch
+from quorate_broker.api.context import Appended, Call, Leadership, Pending
 from quorate_broker.api.principal import AllowAll, Authorizer
 from quorate_broker.cluster import commands, machine, records
 from quorate_broker.cluster.image import Image
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.wire import batch
+from quorate_broker.wire.apis import BY_REQUEST
 
 LISTENER = "PLAINTEXT"
 
@@ -248,6 +250,17 @@ class StubNode:
                 if key not in self.partitions:
                     self.partitions[key] = MemoryPartition()
                     self.leaders[key] = Leadership(1, 1, one.replicas)
+
+
+async def ask(node: StubNode, request: object, version: int, **call: Any) -> Any:
+    """What the API answers, without a connection."""
+    route = dispatch.ROUTES[BY_REQUEST[type(request)].key]
+    answer = route.handle(node, Call(version, **({"listener": LISTENER} | call)), request)
+    if isinstance(answer, Pending):
+        if answer.futures:
+            await asyncio.wait(answer.futures)
+        return answer.finish()
+    return await answer if asyncio.iscoroutine(answer) else answer
 
 
 def _topic_ids() -> Callable[[], uuid.UUID]:
