@@ -84,8 +84,7 @@ def test_a_frame_that_never_becomes_complete_is_given_up() -> None:
             await until(lambda: connection.partial is not None)
             clock.now_ms += QUICK.frame_deadline_ms - 1
             client.writer.write(b"x")
-            await until(lambda: connection.active)
-            await until(lambda: not connection.active)
+            await until(lambda: connection.idle_since_ms == clock.now_ms)
             clock.now_ms += 20  # what 1000 bytes may take at the least rate is 15 ms more
             client.writer.write(b"x")
             assert await client.closed()
@@ -97,7 +96,7 @@ def test_a_frame_that_never_becomes_complete_is_given_up() -> None:
 def test_a_long_frame_has_as_long_as_the_least_rate_allows() -> None:
     async def run() -> None:
         node, clock = node_and_clock()
-        async with serving(node, QUICK) as server:
+        async with serving(node, dataclasses.replace(QUICK, max_idle_ms=1_000_000)) as server:
             client = await KafkaClient.connect(server.port)
             data = client.encoded(produce_request("none", some_batch(b"x" * 900_000)), 9)
             client.writer.write(data[:1000])
@@ -106,8 +105,7 @@ def test_a_long_frame_has_as_long_as_the_least_rate_allows() -> None:
             for part in range(1, 10):  # 90 s in all would be far beyond `frame_deadline_ms`
                 clock.now_ms += 1_000
                 client.writer.write(data[part * 1000 : part * 1000 + 1000])
-                await until(lambda: connection.active)
-                await until(lambda: not connection.active)
+                await until(lambda: connection.idle_since_ms == clock.now_ms)
             client.writer.write(data[10_000:])
             assert (await client.receive()).responses[0].name == "none"
             await client.close()

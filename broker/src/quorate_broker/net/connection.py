@@ -274,10 +274,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _failure(self, slot: _Slot, error: Exception) -> object:
         """The response that says it; None, and a closed connection, where there is no other way."""
-        if isinstance(error, KafkaError):
-            code = error.code
-        else:
-            code = ErrorCode.UNKNOWN_SERVER_ERROR
+        code = error.code if isinstance(error, KafkaError) else ErrorCode.UNKNOWN_SERVER_ERROR
         name = ApiKey(slot.header.api_key).name
         try:
             if isinstance(error, dispatch.CloseConnection):
