@@ -7,6 +7,7 @@ import pytest
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.groups.states import State
 from quorate_broker.testing.group_bench import SESSION_MS, Bench, beat, join, leave, sync
+from quorate_broker.wire.batch import Record
 
 
 @pytest.fixture
@@ -72,8 +73,6 @@ def test_generations_go_on_counting(bench: Bench) -> None:
 
 
 def test_records_that_are_no_groups_are_passed_over(bench: Bench) -> None:
-    from quorate_broker.wire.batch import Record
-
     bench.log.append(Record(b"\x00\x03\x00\x01g", b"newer"))
     bench.stable()
     bench.fail_over()
