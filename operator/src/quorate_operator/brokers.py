@@ -97,14 +97,18 @@ class Brokers:
     async def follow(self, url: str, tell: Callable[[View | None], None]) -> None:
         """Until cancelled: call `tell` with each new view, and with None when there is none.
 
+        The first answer is always told, also when there is none.
+
         `url` is that of the broker's Admin API, without a path.
         """
         last: View | None = None
+        first = True
         while True:
             view = await self._watch(url, last)
             BROKER_ANSWERS.labels("answered" if view else "silent").inc()
-            if not _alike(view, last):
+            if first or not _alike(view, last):
                 tell(view)
+            first = False
             last = view
             if view is None:
                 await asyncio.sleep(self.timing.pause_s)

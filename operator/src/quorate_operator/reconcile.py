@@ -71,7 +71,13 @@ class Reconciler:
         self._default = default
         self._clock = clock
 
+    async def pods(self, key: Key) -> tuple[Pod, ...]:
+        """The pods of a cluster, before anything else is known about it."""
+        found = await self._kube.all("Pod", key.namespace, selector_text(key))
+        return tuple(pod for pod in map(_pod, found) if pod is not None)
+
     async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result:
+        """One pass; `views` by uid of the pod."""
         observed = await self._observe(key, views)
         if observed is None:
             return Result(exists=False, outcome="gone")
@@ -127,7 +133,7 @@ class Reconciler:
             },
             pods=running,
             volumes=tuple(_volume(volume) for volume in volumes),
-            views={pod.name: views[pod.name] for pod in running if pod.name in views},
+            views={pod.name: views[pod.uid] for pod in running if pod.uid in views},
             now=self._clock.now(),
         )
 

@@ -44,12 +44,15 @@ class Limits:
     first_retry_s: float = 1.0
     last_retry_s: float = 300.0
     deaf_s: float = 5.0
+    listen_s: float = 2.5
     settle_s: float = 0.05
     """News comes in bursts (a pod and its StatefulSet): one pass answers them all."""
 
 
 class Passes(Protocol):
     """What a worker calls; the reconciler, or a stand-in."""
+
+    async def pods(self, key: Key) -> tuple[Pod, ...]: ...
 
     async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result: ...
 
@@ -99,6 +102,7 @@ class Workers:
 
     async def _until_gone(self, key: Key, waker: asyncio.Event, followers: _Followers) -> None:
         failures = 0
+        await self._listen_first(key, followers)
         while True:
             waker.clear()
             result = await self._pass(key, followers.views)
@@ -109,6 +113,17 @@ class Workers:
                 followers.follow(result.pods)
             failures = failures + 1 if result.failed else 0
             await self._wait(waker, failures, result.busy)
+
+    async def _listen_first(self, key: Key, followers: _Followers) -> None:
+        """A broker that was not asked yet is not silent: after a start of the operator the first
+        pass must not tell of a cluster without a leader."""
+        try:
+            followers.follow(await self._passes.pods(key))
+        except KubeError as error:
+            LOGGER.warning("%s: %s", key, error.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.listen_s):
+                await followers.all_heard.wait()
 
     async def _pass(self, key: Key, views: Mapping[str, View]) -> Result:
         async with self._semaphore:
@@ -144,15 +159,18 @@ class Workers:
 
 
 class _Followers:
-    """Follows the brokers of one cluster and holds their latest views."""
+    """Follows the brokers of one cluster and holds their latest views, by uid of the pod."""
 
     def __init__(self, key: Key, brokers: Brokers, wake: Callable[[], None]) -> None:
         self._names = Names(key)
         self._brokers = brokers
         self._wake = wake
         self._group = asyncio.TaskGroup()
-        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._followed: dict[str, tuple[Pod, asyncio.Task[None]]] = {}
+        self._unheard: set[str] = set()
         self.views: dict[str, View] = {}
+        self.all_heard = asyncio.Event()
+        """Every broker that is followed has answered, or has failed to, at least once."""
 
     async def __aenter__(self) -> _Followers:
         await self._group.__aenter__()
@@ -168,28 +186,46 @@ class _Followers:
         await self._group.__aexit__(kind, error, trace)
 
     def follow(self, pods: tuple[Pod, ...]) -> None:
-        """From now on these; a pod with a new address is followed anew."""
-        wanted = {pod.name: pod.ip for pod in pods if pod.role == "broker" and pod.ip}
-        for name, (address, task) in list(self._tasks.items()):
-            if wanted.get(name) != address:
-                task.cancel()
-                self._brokers.addresses.forget(self._names.pod_host(name))
-                del self._tasks[name]
-                if self.views.pop(name, None) is not None:
-                    self._wake()
-        for name, address in wanted.items():
-            if name not in self._tasks:
-                host = self._names.pod_host(name)
-                self._brokers.addresses.know(host, address)
-                url = f"http://{host}:{ADMIN_PORT}"
-                task = self._group.create_task(
-                    self._brokers.follow(url, functools.partial(self._tell, name))
-                )
-                self._tasks[name] = (address, task)
+        """From now on these. A pod that came back has another uid, and is another one."""
+        wanted = {pod.uid: pod for pod in pods if pod.role == "broker" and pod.ip}
+        for uid, (pod, _) in list(self._followed.items()):
+            if uid not in wanted or wanted[uid].ip != pod.ip:
+                self._leave(uid)
+        for uid, pod in wanted.items():
+            if uid not in self._followed:
+                self._join(pod)
+        self._note_heard()
 
-    def _tell(self, pod: str, view: View | None) -> None:
+    def _join(self, pod: Pod) -> None:
+        host = self._names.pod_host(pod.name)
+        self._brokers.addresses.know(host, pod.ip)
+        self._unheard.add(pod.uid)
+        task = self._group.create_task(
+            self._brokers.follow(
+                f"http://{host}:{ADMIN_PORT}", functools.partial(self._tell, pod.uid)
+            )
+        )
+        self._followed[pod.uid] = (pod, task)
+
+    def _leave(self, uid: str) -> None:
+        pod, task = self._followed.pop(uid)
+        task.cancel()
+        self._brokers.addresses.forget(self._names.pod_host(pod.name))
+        self._unheard.discard(uid)
+        if self.views.pop(uid, None) is not None:
+            self._wake()
+
+    def _tell(self, uid: str, view: View | None) -> None:
+        self._unheard.discard(uid)
+        self._note_heard()
         if view is None:
-            self.views.pop(pod, None)
+            self.views.pop(uid, None)
         else:
-            self.views[pod] = view
+            self.views[uid] = view
         self._wake()
+
+    def _note_heard(self) -> None:
+        if self._unheard:
+            self.all_heard.clear()
+        else:
+            self.all_heard.set()

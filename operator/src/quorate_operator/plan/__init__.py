@@ -31,13 +31,17 @@ def plan(wish: Wish, desired: Iterable[Json]) -> tuple[Action, ...]:
 
 
 def _marks(wish: Wish) -> Iterator[MarkLeader]:
-    """The label follows the lead; taking it off comes first, so that two never carry it."""
+    """The label follows the lead; taking it off comes first, so that two never carry it.
+
+    A pod that does not answer gets none: it may have just come back under the leader's name.
+    """
     claim = leadership.read(wish).claim
     leader = wish.names.broker_pod(claim.node_id) if claim else ""
     moves = [
-        MarkLeader(pod.name, pod.uid, pod.name == leader)
+        MarkLeader(pod.name, pod.uid, not pod.labelled_leader)
         for pod in wish.observed.pods
-        if pod.labelled_leader != (pod.name == leader) and not pod.terminating
+        if pod.labelled_leader != (pod.name == leader and pod.name in wish.observed.views)
+        and not pod.terminating
     ]
     yield from sorted(moves, key=lambda move: (move.leads, move.pod))
 
