@@ -17,7 +17,7 @@ from crc32c import crc32c
 
 from quorate_broker.log.disk import Disk, read_whole
 from quorate_broker.log.errors import CorruptLogError
-from quorate_broker.log.index import IndexTail, SparseIndex
+from quorate_broker.log.index import IndexTail
 from quorate_broker.log.internals import InternalMap
 from quorate_broker.log.layout import Layout, Segment
 from quorate_broker.log.terms import TermTable
@@ -41,7 +41,7 @@ class SegmentFacts:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything up to `next_index - 1` is synced; the last segment is cut there."""
+    """Everything up to `next_index - 1` is synced; the last segment that has entries ends there."""
 
     start_offset: int
     base_index: int
@@ -65,7 +65,7 @@ def of_layout(layout: Layout, extra_index: int, extra: bytes) -> Checkpoint:
         terms=layout.terms.ranges,
         internals_base=layout.internals.base,
         internals=layout.internals.indexes,
-        segments=[_facts(segment) for segment in layout.segments],
+        segments=[_facts(segment) for segment in layout.segments if segment.size],
         next_offset=layout.next_offset,
         next_index=layout.next_index,
         extra_index=extra_index,
@@ -96,7 +96,7 @@ def to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
         Segment(
             base_offset=facts.base_offset,
             base_index=facts.base_index,
-            index=None if facts.size else SparseIndex(index_interval),
+            index=None,
             size=facts.size,
             handed=facts.size,
             written=facts.size,

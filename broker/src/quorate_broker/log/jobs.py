@@ -142,8 +142,9 @@ class Job:
         return self.disk.open(f"{self.path}/{segment.name}", create)
 
     def _write_index(self, index: IndexWrite) -> None:
-        base = index.segment.base_offset
-        write_index_entries(self.disk, self.path, base, index.first, index.data)
+        if index.data:
+            base = index.segment.base_offset
+            write_index_entries(self.disk, self.path, base, index.first, index.data)
 
     def _write(self, write: SegmentWrite) -> None:
         disk = self.disk

@@ -179,9 +179,10 @@ class _Recovery:
     # ------------------------------------------------------------------ making it durable
 
     def _settle(self, sources: list[_Source]) -> None:
-        for source in sources:
-            if source.segment is not None:
-                self._copy(source, source.segment)
+        for segment in self.layout.segments:
+            parts = [source for source in sources if source.segment is segment]
+            if parts:
+                self._copy(segment, parts)
         for source in sources:
             self._clean(source)
         if any(source.segment is not None for source in sources):
@@ -189,25 +190,35 @@ class _Recovery:
         for segment in self.layout.segments[:-1]:
             segment.sealed = True
 
-    def _copy(self, source: _Source, segment: Segment) -> None:
-        old = f"{self.path}/{segment_name(source.base_offset)}"
-        new = f"{self.path}/{segment.name}"
-        begin = 0 if old == new else source.begin
-        with (
-            opened(self.disk, old) as reading,
-            opened(self.disk, new + _COPY, create=True) as writing,
-        ):
+    def _copy(self, segment: Segment, parts: list[_Source]) -> None:
+        """Copy the scanned parts (and what of the segment came before them) into its place.
+
+        There are two parts when a tail held internal entries only: the next file has the offset
+        that the tail's own segment is named by, so they become one.
+        """
+        name = f"{self.path}/{segment.name}"
+        size = 0
+        with opened(self.disk, name + _COPY, create=True) as writing:
             self.disk.truncate(writing, 0)
-            for at in range(begin, source.end, _STEP):
-                chunk = self.disk.pread(reading, min(_STEP, source.end - at), at)
-                self.disk.pwrite(writing, [chunk], at - begin)
+            for source in parts:
+                begin = 0 if source.base_offset == segment.base_offset else source.begin
+                size = self._copy_part(writing, size, source, begin)
             self.disk.sync(writing)
-        self.disk.rename(new + _COPY, new)
+        assert size == segment.size, "every entry placed here is in one of the parts"
+        self.disk.rename(name + _COPY, name)
         self.disk.sync_dir(self.path)
-        self.copied_bytes += source.end - begin
+        self.copied_bytes += size
         segment.index_entries = 0
         segment.has_file = True
-        segment.handed = segment.written = segment.allocated = segment.size
+        segment.handed = segment.written = segment.allocated = size
+
+    def _copy_part(self, writing: int, at: int, source: _Source, begin: int) -> int:
+        with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as reading:
+            for position in range(begin, source.end, _STEP):
+                chunk = self.disk.pread(reading, min(_STEP, source.end - position), position)
+                self.disk.pwrite(writing, [chunk], at)
+                at += len(chunk)
+        return at
 
     def _clean(self, source: _Source) -> None:
         """Cut what was copied away or torn; a file of which nothing is left goes."""
