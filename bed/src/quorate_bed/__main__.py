@@ -5,11 +5,13 @@ Read the functions from top to bottom: cluster, images, demo, tests.
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from quorate_bed import cluster as clusters
-from quorate_bed import images, install, paths
+from quorate_bed import demo as demos
+from quorate_bed import images, install, paths, suite
 from quorate_bed.progress import BedError, console
 from quorate_bed.shell import CommandError
 
@@ -56,6 +58,29 @@ def kubeconfig(name: str = NAME) -> None:
 def load(name: str = NAME) -> None:
     """Build the images whose inputs changed and put them into the cluster."""
     images.build_and_load(clusters.connect(name))
+
+
+@app.command("images")
+def build_images() -> None:
+    """Build the images whose inputs changed."""
+    for image in images.IMAGES.values():
+        images.build(image)
+
+
+@app.command("test")
+def run_tests(
+    parts: Annotated[list[str] | None, typer.Argument(help="Parts; all of them without.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The long ones too.")] = False,
+) -> None:
+    """Run the tests, or the parts that are named."""
+    if not suite.run(parts or [], full=full):
+        sys.exit(1)
+
+
+@app.command()
+def demo(name: str = NAME) -> None:
+    """Show everything: a cluster, records in and out, the leader killed."""
+    demos.show(name)
 
 
 @app.command()

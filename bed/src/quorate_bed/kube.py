@@ -1,0 +1,172 @@
+"""kubectl for programs: JSON in and out, bound to one namespace. And the pod with Kafka clients.
+
+Demo and tests share it. `ClientPod` runs Python in a pod, where the brokers' names resolve and
+their addresses can be reached, as any Kafka client of a user would.
+"""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from quorate_bed import binaries, cluster
+from quorate_bed.polling import eventually
+from quorate_bed.shell import CommandError
+
+Json = dict[str, Any]
+CLIENT_IMAGE = "quorate-client:dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl in one namespace of one cluster. Calling it gives what kubectl printed."""
+
+    cluster: cluster.Cluster
+    namespace: str
+
+    def __call__(self, *args: str, stdin: str | None = None, timeout_s: float = 120) -> str:
+        return self.cluster.kubectl(
+            "--namespace", self.namespace, *args, stdin=stdin, timeout_s=timeout_s
+        )
+
+    def json(self, *args: str) -> Json:
+        """The answer of `kubectl … --output=json`."""
+        found: Json = json.loads(self(*args, "--output=json"))
+        return found
+
+    def get(self, kind: str, name: str) -> Json | None:
+        """The object, or None where there is none."""
+        text = self("get", kind, name, "--ignore-not-found", "--output=json")
+        found: Json | None = json.loads(text) if text.strip() else None
+        return found
+
+    def list(self, kind: str, selector: str = "") -> list[Json]:
+        items: list[Json] = self.json("get", kind, f"--selector={selector}")["items"]
+        return items
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self("apply", "--filename=-", stdin=json.dumps(listed))
+
+    def apply_text(self, text: str) -> None:
+        self("apply", "--filename=-", stdin=text)
+
+    def patch(self, kind: str, name: str, change: Mapping[str, Any]) -> None:
+        """A merge patch."""
+        self("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
+
+    def delete(self, kind: str, name: str, *, wait: bool = True) -> None:
+        self("delete", kind, name, "--ignore-not-found", f"--wait={json.dumps(wait)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPod:
+    """A pod of the client image that waits to be used."""
+
+    kubectl: Kubectl
+    name: str = "client"
+
+    def start(self) -> None:
+        """The pod is there and ready afterwards."""
+        self.kubectl.apply(_client(self.name))
+        eventually(self._ready, deadline_s=60, what=f"pod {self.name} ready")
+
+    def run(self, *command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
+        """What a command in the pod printed; raises CommandError."""
+        return self.kubectl(
+            "exec", "-i", self.name, "--", *command, stdin=stdin, timeout_s=timeout_s
+        )
+
+    def python(self, script: str, *args: str, timeout_s: float = 120) -> Any:
+        """Run a Python script in the pod: the JSON of the last line that it printed."""
+        text = self.run("python3", "-", *args, stdin=script, timeout_s=timeout_s)
+        lines = text.strip().splitlines()
+        return json.loads(lines[-1]) if lines else None
+
+    @contextlib.contextmanager
+    def background(self, script: str, *args: str) -> Iterator["Background"]:
+        """Run a Python script beside the block; it is ended when the block ends."""
+        command = [str(binaries.tool("kubectl")), "--kubeconfig"]
+        command += [str(self.kubectl.cluster.kubeconfig_path), "-n", self.kubectl.namespace]
+        command += ["exec", "-i", self.name, "--", "python3", "-c", script, *args]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running = Background(process)
+        try:
+            yield running
+        finally:
+            running.end()
+
+    def _ready(self) -> bool:
+        found = self.kubectl.get("pod", self.name) or {}
+        conditions = found.get("status", {}).get("conditions", [])
+        return {"type": "Ready", "status": "True"}.items() <= next(
+            (one for one in conditions if one["type"] == "Ready"), {}
+        ).items()
+
+
+class Background:
+    """A script that runs in the pod until its standard input is closed, if it minds that."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def line(self) -> str:
+        """The next line that it prints; empty at its end."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def finish(self, timeout_s: float = 60) -> Any:
+        """Close its input (the sign to stop) and give the JSON of its last line."""
+        stdout, stderr = self.process.communicate(timeout=timeout_s)
+        if self.process.returncode != 0:
+            raise CommandError(["background"], self.process.returncode, stdout, stderr)
+        lines = stdout.strip().splitlines()
+        return json.loads(lines[-1]) if lines else None
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def script(name: str) -> str:
+    """A Python script of the test bed, to be run in a client pod."""
+    return resources.files("quorate_bed").joinpath("scripts", name).read_text()
+
+
+def _client(name: str) -> Json:
+    container = {
+        "name": "client",
+        "image": CLIENT_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "quorate-client"}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        },
+    }

@@ -1,0 +1,184 @@
+"""`make test`: the parts in order, each one alone runnable, and a table at the end.
+
+A part that fails does not stop the others: one run should tell all that is wrong. The exit code is
+that of the whole. The last lines printed are pytest's own closing lines, so that whoever reads only
+the end of a log sees how much was run.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from quorate_bed import binaries, cluster, debian, paths
+from quorate_bed.progress import BedError, console, heading
+
+OTHER_PYTHON = "3.13"
+NO_TESTS = 5  # pytest's exit code when it found nothing to run
+SCRIPTS = Path(sys.executable).parent
+SHORT = "not full and not process and not kube"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the suite. `quick`: it belongs to `make test`."""
+
+    name: str
+    what: str
+    commands: tuple[tuple[str, ...], ...]
+    quick: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    part: Part
+    failed: tuple[str, ...]
+    closing: tuple[str, ...]
+    took_s: float
+    note: str = ""
+
+
+def _pytest(*args: str) -> tuple[str, ...]:
+    return ("python", "-m", "pytest", "-q", *args)
+
+
+UNIT = ("tests/broker", "tests/operator", "tests/test_tidy.py")
+PARTS = (
+    Part(
+        "lint",
+        "style, types, layers",
+        (
+            ("ruff", "check"),
+            ("ruff", "format", "--check"),
+            ("mypy",),
+            ("lint-imports",),
+            _pytest("tests/test_tidy.py"),
+        ),
+    ),
+    Part("unit", "unit and property tests", (_pytest(*UNIT, "-m", SHORT),)),
+    Part("unit-3.13", "the same on the images' Python", (_pytest(*UNIT, "-m", SHORT),)),
+    Part("simulation", "a cluster on virtual time", (_pytest("tests/simulation", "-m", SHORT),)),
+    Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
+    Part("charts", "Helm charts", (_pytest("tests/charts", "-m", SHORT),)),
+    Part("conformance", "other people's code", (_pytest("tests/conformance", "-m", "not full"),)),
+    Part(
+        "kubernetes",
+        "the product on a real Kubernetes",
+        (_pytest("tests/bed", "tests/kube", "-m", "not full"),),
+    ),
+    Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full"),), quick=False),
+)
+
+
+def run(names: Sequence[str], *, full: bool) -> bool:
+    """Run the parts of these names (all quick ones without a name). Whether all of it passed."""
+    unknown = set(names) - {part.name for part in PARTS}
+    if unknown:
+        known = ", ".join(part.name for part in PARTS)
+        raise BedError(f"no part {', '.join(sorted(unknown))} of the tests; there are {known}")
+    chosen = [part for part in PARTS if (part.name in names if names else part.quick or full)]
+    results = [_run_part(part) for part in chosen]
+    _report(results)
+    return not any(result.failed for result in results)
+
+
+def _run_part(part: Part) -> Result:
+    heading(f"{part.name}: {part.what}")
+    started = time.monotonic()
+    try:
+        scripts, note = _environment(part)
+    except BedError as error:
+        console.print(f"[red]{error}[/]")
+        return Result(part, ("set-up",), (), time.monotonic() - started, str(error))
+    if scripts is None:
+        console.print(note)
+        return Result(part, (), (), 0, note)
+    failed, closing = [], []
+    for command in part.commands:
+        code, last = _stream(scripts, command)
+        if code != 0:
+            failed.append(" ".join(command[:4]) + (" (no test!)" if code == NO_TESTS else ""))
+        if last.startswith("=") or " passed" in last or " failed" in last or " error" in last:
+            closing.append(last)
+    return Result(part, tuple(failed), tuple(closing), time.monotonic() - started, note)
+
+
+def _environment(part: Part) -> tuple[Path | None, str]:
+    """Where the part's programs stand, after its own set-up; None with a reason to leave it out."""
+    if part.name == "conformance":
+        debian.install(debian.JAVA)
+    if part.name in ("charts", "kubernetes"):
+        binaries.tool("helm")
+    if part.name == "kubernetes":
+        cluster.provider_name()
+    if part.name == "unit-3.13":
+        return _other_python()
+    return SCRIPTS, ""
+
+
+def _other_python() -> tuple[Path | None, str]:
+    """An environment of the images' Python in the cache, unless that is what runs here."""
+    if sys.version.startswith(f"{OTHER_PYTHON}."):
+        return None, f"not run again: the environment is Python {OTHER_PYTHON} already"
+    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{OTHER_PYTHON}*/bin/python"))
+    wanted = str(pyenv[-1]) if pyenv else OTHER_PYTHON
+    directory = paths.cache() / f"venv-{OTHER_PYTHON}"
+    command = [binaries.uv(), "sync", "--frozen", "-q", "--python", wanted]
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(directory)}
+    result = subprocess.run(
+        command, env=environment, cwd=paths.REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        return None, f"NOT RUN: no Python {OTHER_PYTHON} is here and none could be brought"
+    return directory / "bin", ""
+
+
+def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str]:
+    """Run it with its output shown; its exit code and its last line."""
+    words = [str(scripts / command[0]), *command[1:]]
+    console.print(f"[dim]$ {' '.join(command)}[/]")
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}
+    process = subprocess.Popen(
+        words,
+        cwd=paths.REPOSITORY,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
+    last = ""
+    with process.stdout as lines:
+        for line in lines:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            last = line.strip() or last
+    return process.wait(), last
+
+
+def _report(results: Sequence[Result]) -> None:
+    table = Table(title="make test", title_justify="left")
+    table.add_column("part")
+    table.add_column("result")
+    table.add_column("s", justify="right")
+    table.add_column("what")
+    for result in results:
+        state = "[green]passed[/]"
+        if result.failed:
+            state = "[red]FAILED[/]"
+        elif result.note:
+            state = "[yellow]not run[/]"
+        said = "; ".join(result.failed) or result.note or "; ".join(result.closing)
+        table.add_row(result.part.name, state, f"{result.took_s:.0f}", said.strip("= "))
+    console.print()
+    console.print(table)
+    for result in results:
+        for line in result.closing:
+            print(line)
