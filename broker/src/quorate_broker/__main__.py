@@ -153,10 +153,11 @@ def dev(
     restart: Annotated[bool, typer.Option("--restart", help="Start killed nodes again.")] = False,
     overrides: SetOption = None,
 ) -> NoReturn:
-    """Run a whole cluster on 127.0.0.1, one process per node, for people who write clients.
+    """Run a whole cluster on this machine.
 
-    Prints one line that begins with `ready bootstrap=` when the cluster serves. Each node's pid
-    stands in DIR/node-N/pid, what it logs in DIR/node-N/log. Ctrl-C stops all.
+    One process per node on 127.0.0.1, for people who write clients. Prints one line that begins
+    with `ready bootstrap=` when the cluster serves. Each node's pid stands in DIR/node-N/pid,
+    what it logs in DIR/node-N/log. Ctrl-C stops all.
     """
     from quorate_broker import dev as development
 
@@ -181,7 +182,7 @@ def dev(
 def show_settings(
     form: Annotated[Format, typer.Option("--format", help="How to print them.")] = Format.TABLE,
 ) -> None:
-    """Print every setting: names, type, unit, default, scope and what it is for."""
+    """Print every setting and what it is for."""
     from quorate_broker.config import document
 
     match form:

@@ -1,4 +1,4 @@
-"""Kafka's error table, and the two exceptions everybody raises.
+"""Kafka's error table, and the exception everybody raises.
 
 The names, numbers and the word "retriable" are those of `org.apache.kafka.common.protocol.Errors`
 (Kafka 4.3): a client decides by them whether to ask again. An error that has one of these codes is
@@ -204,7 +204,3 @@ class KafkaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}" if self.message else self.code.name
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the text names every bad key and what would be right."""

@@ -66,6 +66,7 @@ class _PictureCollector:
         yield from _cluster(picture)
         yield from _topics(picture.partitions)
         yield from _partitions(picture)
+        yield from _storage(picture.counters)
         yield from _traffic(picture.counters)
 
 
@@ -192,29 +193,36 @@ def _partitions(picture: Picture) -> Iterator[Metric]:
     yield under_replicated
 
 
-def _traffic(counters: Counters) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "redpanda_kafka_request_bytes",
-        "Bytes of records taken from producers and given to consumers",
-        labels=("redpanda_request",),
-    )
-    requests.add_metric(("produce",), counters.produced_bytes)
-    requests.add_metric(("consume",), counters.fetched_bytes)
-    yield requests
-    connections = GaugeMetricFamily(
-        "redpanda_rpc_active_connections", "Open connections", labels=("redpanda_server",)
-    )
-    connections.add_metric(("kafka",), counters.connections)
-    yield connections
-    yield counter("redpanda_kafka_records_produced", "Records produced", counters.produced_records)
-    yield counter("quorate_kafka_requests", "Requests of the Kafka API", counters.requests)
-    yield counter(
-        "redpanda_rest_proxy_request_errors",
-        "Failed requests to the HTTP Proxy",
-        counters.proxy_errors,
-    )
-    yield counter("quorate_storage_syncs", "fdatasync calls", counters.fsyncs)
+def _storage(counters: Counters) -> Iterator[Metric]:
     yield gauge("redpanda_storage_disk_total_bytes", "Size of the disk", counters.disk_total_bytes)
     yield gauge("redpanda_storage_disk_free_bytes", "Free on the disk", counters.disk_free_bytes)
     yield gauge("quorate_local_replicas", "Replicas on this node", counters.local_partitions)
     yield gauge("quorate_local_leaders", "Partitions that this node leads", counters.leaders)
+
+
+def _traffic(counters: Counters) -> Iterator[Metric]:
+    """What the Kafka API has counted; a number that nobody counts is no metric."""
+    volumes = CounterMetricFamily(
+        "redpanda_kafka_request_bytes",
+        "Bytes of records taken from producers and given to consumers",
+        labels=("redpanda_request",),
+    )
+    for request, volume in (
+        ("produce", counters.produced_bytes),
+        ("consume", counters.fetched_bytes),
+    ):
+        if volume is not None:
+            volumes.add_metric((request,), volume)
+    if volumes.samples:
+        yield volumes
+    if counters.produced_records is not None:
+        doc = "Records taken from producers"
+        yield counter("redpanda_kafka_records_produced", doc, counters.produced_records)
+    if counters.requests is not None:
+        yield counter("quorate_kafka_requests", "Requests of the Kafka API", counters.requests)
+    if counters.connections is not None:
+        connections = GaugeMetricFamily(
+            "redpanda_rpc_active_connections", "Open connections", labels=("redpanda_server",)
+        )
+        connections.add_metric(("kafka",), counters.connections)
+        yield connections

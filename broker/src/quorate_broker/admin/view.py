@@ -93,18 +93,16 @@ class Counters:
     uptime_seconds: float
     cpu_seconds: float
     resident_bytes: int
-    produced_bytes: int = 0
-    produced_records: int = 0
-    fetched_bytes: int = 0
-    fetched_records: int = 0
-    connections: int = 0
-    requests: int = 0
-    proxy_errors: int = 0
     disk_free_bytes: int = 0
     disk_total_bytes: int = 0
-    fsyncs: int = 0
     local_partitions: int = 0
     leaders: int = 0
+    # What is not counted is None, and no metric.
+    produced_bytes: int | None = None
+    produced_records: int | None = None
+    fetched_bytes: int | None = None
+    connections: int | None = None
+    requests: int | None = None
 
 
 class AdminView(Protocol):

@@ -135,7 +135,8 @@ class Settings:
     min_insync_replicas: int = _shared(
         "min.insync.replicas",
         1,
-        "Replicas that must be in sync for a produce with acks=all; a majority always is",
+        "Replicas that acks=all waits for: always a majority, whatever stands here; more than a "
+        "majority is not waited for yet",
         topic_name="min.insync.replicas",
         maximum=9,
     )
