@@ -6,8 +6,11 @@ derived from the log and rolls back with it: `record` notes what it replaced, `r
 back, `settle` forgets what can no longer be cut off. `snapshot` is the table as of the settled
 index, which is what a checkpoint may hold.
 
-Source: Kafka's ProducerStateManager and ProducerAppendInfo (five batches: KIP-98's limit of
-requests in flight; a table without the producer takes any first number: KIP-360).
+An unknown producer must begin with 0. Kafka takes any first number (KIP-360) and so lets a second
+batch in whose first was refused a moment earlier, by a leader that did not serve yet: reordered.
+Who is told "out of order" sends a later batch again, or raises its epoch if it is the first one.
+
+Source: Kafka's ProducerStateManager and ProducerAppendInfo (five batches: KIP-98).
 """
 
 from __future__ import annotations
@@ -65,6 +68,8 @@ class ProducerTable:
         """The earlier batch that this one repeats, None if it is new; raises KafkaError."""
         known = self._producers.get(header.producer_id)
         if known is None:
+            if header.base_sequence != 0:
+                raise _out_of_order(header, 0)
             return None
         if header.producer_epoch < known.epoch:
             raise KafkaError(

@@ -36,7 +36,10 @@ _CHECKPOINT_PAUSE_MS = 250
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where a proposed batch came to lie. It is committed once commit_index >= last_index."""
+    """Where a proposed batch came to lie. It is committed once commit_index >= last_index.
+
+    A duplicate may be committed already: look before waiting for `Effects.committed`.
+    """
 
     base_offset: int
     last_offset: int
@@ -145,6 +148,7 @@ class Replica:
 
     def receive(self, sender: Peer, message: Message, now_ms: int) -> None:
         """A message of another member; its entries' buffers are ours from now on."""
+        self._doubt()
         self._raft.step(sender, message, now_ms)
 
     def tick(self, now_ms: int) -> None:
@@ -159,6 +163,7 @@ class Replica:
         Raises KafkaError: NOT_LEADER_OR_FOLLOWER (not leading, not serving yet, handing over),
         NOT_ENOUGH_REPLICAS (too much is uncommitted already), or what the producer did wrong.
         """
+        self._doubt()
         raft = self._raft
         if not raft.may_propose or not raft.serving:
             self._refuse()
@@ -293,6 +298,11 @@ class Replica:
         return min(self._raft.deadline_ms, due_ms)
 
     # ---------------------------------------------------------------------------------- private
+
+    def _doubt(self) -> None:
+        """A read of old data may have found the log corrupt."""
+        if self.log.corrupt is not None:
+            self.failed(CorruptReplica(self.log.corrupt))
 
     def _peer(self, node_id: int) -> Peer | None:
         return next((peer for peer in self.seat.voters if peer.node_id == node_id), None)

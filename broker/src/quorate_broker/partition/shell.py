@@ -162,7 +162,8 @@ class Partition:
             future.set_exception(error)
             return future
         appended = Appended(written.base_offset, self.replica.log.start_offset)
-        if acks == 0:
+        reached = self.replica.log.synced_index if acks == 1 else self.replica.commit_index
+        if acks == 0 or written.last_index <= reached:  # a duplicate may be committed already
             future.set_result(appended)
         else:
             waiters = self._synced if acks == 1 else self._committed

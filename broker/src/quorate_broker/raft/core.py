@@ -35,10 +35,10 @@ from quorate_broker.raft.messages import (
 )
 from quorate_broker.raft.ports import Dice, RaftLog
 from quorate_broker.raft.settings import RaftSettings
+from quorate_broker.raft.state import FOREVER_MS, State
 from quorate_broker.raft.state import NEVER_MS as NEVER_MS
 from quorate_broker.raft.state import Role as Role
 from quorate_broker.raft.state import Seat as Seat
-from quorate_broker.raft.state import State
 from quorate_broker.wire.batch import BatchHeader
 
 _HANDLERS = {
@@ -239,6 +239,8 @@ class Raft:
     def deadline_ms(self) -> int:
         """When `tick` must be called at the latest."""
         state = self._state
+        if state.failed:
+            return FOREVER_MS
         if state.leading is not None:
             return leading.deadline_ms(state.leading)
         return NEVER_MS if state.deadline_ms is None else state.deadline_ms

@@ -41,6 +41,7 @@ _MOVES = {
     Role.LEADER: {Role.FOLLOWER},
 }
 NEVER_MS = -(2**62)
+FOREVER_MS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
