@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PRODUCE = int(ApiKey.PRODUCE)
+
+# CVE-2024-12254: in between, `writelines` never calls `pause_writing`, and a slow reader makes the
+# transport's buffer grow without bound.
+_WRITELINES_PAUSES = not (
+    (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
+)
 
 
 class _Slot:
@@ -336,7 +343,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._out:
             out, self._out = self._out, []
             self._out_bytes = 0
-            self._transport.writelines(out)
+            if _WRITELINES_PAUSES:
+                self._transport.writelines(out)
+            else:
+                self._transport.write(b"".join(out))
 
     # -------------------------------------------------------------------------- flow and memory
 
