@@ -1,0 +1,189 @@
+"""What must hold after every event, whatever the faults (invariants A, B, C and E).
+
+- E: one leader per term; one vote per node and term, also across restarts; terms and commit
+  indexes do not go back; equal (index, term) means equal entries and equal histories; a new leader
+  has everything that was ever committed.
+- A: what is committed is on the disks of a majority at that moment, and never changes; what was
+  acknowledged is there, at the offset that was said; a disk that came back has all it had synced.
+- B: readers below the high watermark see the committed entries and nothing else.
+- C: the sequence numbers of an idempotent producer have neither gaps nor repetitions.
+
+`Canon` is the one history that all must agree on, extended by whoever commits first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from quorate_broker.raft import quorum
+from quorate_broker.raft.messages import HardState, Message, Vote, VoteReply
+from quorate_broker.wire import batch
+from quorate_broker.wire.batch import BatchHeader
+
+
+class ViolationError(AssertionError):
+    """An invariant does not hold."""
+
+
+def must(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise ViolationError(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One entry, wherever it lies."""
+
+    first_index: int
+    last_index: int
+    term: int
+    before: tuple[int, int]
+    """(last index, term) of the entry before it."""
+    base_offset: int
+    crc: int
+    producer_id: int
+    base_sequence: int
+    last_sequence: int
+    is_internal: bool
+
+
+def known(first_index: int, before_term: int, header: BatchHeader) -> Known:
+    records = 1 if header.is_internal else header.last_offset_delta + 1
+    return Known(
+        first_index,
+        first_index + records - 1,
+        header.leader_epoch,
+        (first_index - 1, before_term),
+        header.base_offset,
+        header.crc,
+        header.producer_id,
+        header.base_sequence,
+        header.last_sequence,
+        header.is_internal,
+    )
+
+
+class Checkers:
+    """The memory of a run."""
+
+    def __init__(self, nodes: int) -> None:
+        self.majority = quorum.majority(nodes)
+        self.entries: dict[tuple[int, int], Known] = {}
+        self.canon: list[Known] = []
+        self.canon_offsets: dict[int, Known] = {}
+        self.acked = 0
+        self._leaders: dict[int, int] = {}
+        self._votes: dict[tuple[int, int], int] = {}
+        self._sequences: dict[int, int] = {}
+
+    # ---------------------------------------------------------------------------------- E: Raft
+
+    def leads(self, node: int, term: int) -> bool:
+        """Whether that is news."""
+        is_new = term not in self._leaders
+        first = self._leaders.setdefault(term, node)
+        must(first == node, f"E: nodes {first} and {node} both lead in term {term}")
+        return is_new
+
+    def said(self, node: int, to: int, message: Message) -> None:
+        """A message left: a vote that was given is given for ever."""
+        if isinstance(message, Vote):
+            voted = self._votes.setdefault((node, message.term), node)
+            must(voted == node, f"E: node {node} stands in term {message.term}, voted {voted}")
+        elif isinstance(message, VoteReply) and message.granted:
+            voted = self._votes.setdefault((node, message.term), to)
+            must(voted == to, f"E: node {node} votes {to} in term {message.term}, voted {voted}")
+
+    def appended(self, node: int, entry: Known) -> None:
+        """Log matching, by induction over entries."""
+        same = self.entries.setdefault((entry.last_index, entry.term), entry)
+        must(same == entry, f"E: node {node} has another entry at {entry.last_index}: {entry}")
+
+    def recovered(
+        self, node: int, entries: Iterable[Known], synced: tuple[int, int], hard: HardState
+    ) -> None:
+        """A disk came back: with entries that were once written, and all that were synced."""
+        last_index = -1
+        terms = {}
+        for entry in entries:
+            self.appended(node, entry)
+            last_index = entry.last_index
+            terms[last_index] = entry.term
+            must(entry.term <= hard.term, f"E: node {node} has entries above its term")
+        index, term = synced
+        must(last_index >= index, f"A: node {node} lost what it had synced, {last_index}<{index}")
+        must(index == -1 or terms.get(index) == term, f"A: node {node} came back with other data")
+
+    # --------------------------------------------------------------------------- A, C: what stays
+
+    def committed(self, node: int, entries: Sequence[Known], has: Callable[[Known], int]) -> None:
+        """Node says that `entries` are committed; `has`: how many disks hold an entry, synced."""
+        is_new = False
+        for entry in entries:
+            place = self._place(entry.last_index)
+            if place is not None:
+                must(self.canon[place] == entry, f"A: node {node} commits {entry} differently")
+                continue
+            last = self.canon[-1].last_index if self.canon else -1
+            must(entry.first_index == last + 1, f"A: node {node} commits {entry} behind {last}")
+            self._extend(entry)
+            is_new = True
+        if is_new:
+            disks = has(entries[-1])
+            must(disks >= self.majority, f"A: node {node} commits {entries[-1]}, on {disks} disks")
+
+    def _place(self, last_index: int) -> int | None:
+        """Where the canonical entry that ends at this index stands."""
+        low, high = 0, len(self.canon)
+        while low < high:
+            middle = (low + high) // 2
+            if self.canon[middle].last_index < last_index:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(self.canon) else None
+
+    def _extend(self, entry: Known) -> None:
+        self.canon.append(entry)
+        if entry.is_internal:
+            return
+        self.canon_offsets[entry.base_offset] = entry
+        if entry.producer_id < 0:
+            return
+        expected = self._sequences.get(entry.producer_id, 0)
+        must(entry.base_sequence == expected, f"C: {entry}, expected sequence {expected}")
+        self._sequences[entry.producer_id] = entry.last_sequence + 1
+
+    def leads_with(self, node: int, term_at: Callable[[int], int | None]) -> None:
+        """Leader completeness: whoever begins to lead has all that was ever committed."""
+        if self.canon:
+            last = self.canon[-1]
+            must(
+                term_at(last.last_index) == last.term,
+                f"E: the new leader {node} lacks {last}, which was committed",
+            )
+
+    def was_acked(self, base_offset: int, crc: int) -> None:
+        entry = self.canon_offsets.get(base_offset)
+        must(
+            entry is not None and entry.crc == crc,
+            f"A: acknowledged at {base_offset} with checksum {crc}, but there is {entry}",
+        )
+        self.acked += 1
+
+    def was_read(self, node: int, offset: int, end: int, data: list[memoryview]) -> None:
+        """A reader got whole batches from `offset` on, below the high watermark `end`."""
+        expected = offset
+        for piece in data:
+            for at, header in batch.headers(piece):
+                entry = self.canon_offsets.get(header.base_offset)
+                must(
+                    entry is not None and entry.crc == header.crc,
+                    f"B: node {node} shows {header} which was never committed",
+                )
+                must(header.base_offset <= expected < header.next_offset, "B: a hole in a read")
+                must(batch.verify_crc(piece, header, at), "H: bad bytes were served")
+                must(header.next_offset <= end, "B: a read beyond the high watermark")
+                expected = header.next_offset
+        must(expected > offset or offset == end, f"B: nothing to read at {offset} of {end}")

@@ -1,0 +1,158 @@
+"""What goes wrong, when: one fault after the other, drawn by the weights of the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quorate_broker.testing.simulation.host import Host, World
+
+KINDS = (
+    "crash",
+    "kill",
+    "stop",
+    "pause",
+    "crash_all",
+    "partition",
+    "one_way",
+    "bridge",
+    "transfer",
+)
+
+
+class Faults:
+    """The bad luck of a run. Nothing of it outlasts `heal`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._is_over = False
+        self._weights = [getattr(world.options, kind) for kind in KINDS]
+
+    def begin(self) -> None:
+        self._next()
+
+    def _next(self) -> None:
+        mean_us = self._world.options.fault_every_us
+        self._world.scheduler.after(self._world.dice.randint(mean_us // 4, 2 * mean_us), self._act)
+
+    def _act(self) -> None:
+        if self._is_over:
+            return
+        for host in self._world.hosts:
+            if host.replica is not None and host.replica.error is not None:
+                self._restart_later(host, host.kill)
+        if any(self._weights):
+            kind = self._world.dice.choices(KINDS, self._weights)[0]
+            self._world.seen[kind] += 1
+            self._world.trace(kind)
+            getattr(self, f"_{kind}")()
+        self._next()
+
+    def heal(self) -> None:
+        """From here on everything works, and everybody is there."""
+        world = self._world
+        self._is_over = True
+        world.network.is_faulty = False
+        world.network.blocked.clear()
+        for host in world.hosts:
+            host.heal()
+            if host.replica is not None and host.replica.error is not None:
+                host.kill()
+            if not host.is_up:
+                host.start()
+
+    # -------------------------------------------------------------------------------------- nodes
+
+    def _crash(self) -> None:
+        host = self._any_host()
+        self._restart_later(host, host.power_cut)
+
+    def _kill(self) -> None:
+        host = self._any_host()
+        self._restart_later(host, host.kill)
+
+    def _crash_all(self) -> None:
+        for host in self._world.hosts:
+            self._restart_later(host, host.power_cut)
+
+    def _stop(self) -> None:
+        host = self._any_host()
+        host.unpaused(host.stop)
+        self._start_later(host)
+
+    def _restart_later(self, host: Host, end: Callable[[], None]) -> None:
+        if host.is_up:
+            end()
+            self._tell_peers(host)
+        self._start_later(host)
+
+    def _start_later(self, host: Host) -> None:
+        def start() -> None:
+            if self._is_over:
+                return
+            if not host.is_up:
+                host.start()
+            if not host.is_up:
+                self._start_later(host)
+
+        self._world.scheduler.after(self._world.dice.randint(10_000, 1_500_000), start)
+
+    def _tell_peers(self, host: Host) -> None:
+        """Mostly a dead process's connections break; a dead machine's do not."""
+        if self._world.dice.random() < 0.7:
+            for other in self._world.hosts:
+                if other is not host:
+                    delay_us = self._world.dice.randint(100, 20_000)
+                    other.later(delay_us, _lost(other, host))
+
+    def _pause(self) -> None:
+        host, world = self._any_host(), self._world
+        left_us = world.options.chaos_us - world.scheduler.now_us
+        duration_us = min(world.dice.choice((100_000, 1_000_000, 3_000_000)), left_us)
+        host.paused_until_us = world.scheduler.now_us + max(0, duration_us)
+
+    def _transfer(self) -> None:
+        for host in self._world.hosts:
+            host.unpaused(host.transfer)
+
+    def _any_host(self) -> Host:
+        return self._world.dice.choice(self._world.hosts)
+
+    # ------------------------------------------------------------------------------------ network
+
+    def _partition(self) -> None:
+        nodes = self._nodes()
+        cut = self._world.dice.randint(1, max(1, len(nodes) - 1))
+        left, right = nodes[:cut], nodes[cut:]
+        self._block([(a, b) for a in left for b in right] + [(b, a) for a in left for b in right])
+
+    def _one_way(self) -> None:
+        nodes = self._nodes()
+        self._block([(nodes[0], other) for other in nodes[1:]][:: self._world.dice.choice((1, 2))])
+
+    def _bridge(self) -> None:
+        """A and B, B and C, but not A and C."""
+        nodes = self._nodes()
+        middle = len(nodes) // 2
+        left, right = nodes[:middle], nodes[middle + 1 :]
+        self._block([(a, b) for a in left for b in right] + [(b, a) for a in left for b in right])
+
+    def _nodes(self) -> list[int]:
+        nodes = [host.node for host in self._world.hosts]
+        self._world.dice.shuffle(nodes)
+        return nodes
+
+    def _block(self, links: list[tuple[int, int]]) -> None:
+        world = self._world
+        world.network.blocked.update(links)
+        if world.dice.random() < 0.5:
+            for link in links:
+                world.network.reset(*link)
+
+        def unblock() -> None:
+            world.network.blocked.difference_update(links)
+
+        world.scheduler.after(world.dice.choice((200_000, 1_000_000, 3_000_000)), unblock)
+
+
+def _lost(host: Host, other: Host) -> Callable[[], None]:
+    return lambda: host.peer_lost(other.node)

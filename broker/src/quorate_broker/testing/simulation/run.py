@@ -1,0 +1,178 @@
+"""One seed from beginning to end: chaos with safety checked, then healing with liveness required.
+
+`simulate(seed)` returns a `Report` or raises what went wrong: a `ViolationError`, or an assertion
+of the product itself. The same seed gives the same trace, to the last message.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+
+from quorate_broker.raft.messages import Message, Peer
+from quorate_broker.testing.simulation import options as drawing
+from quorate_broker.testing.simulation.checkers import Checkers, must
+from quorate_broker.testing.simulation.clients import Client
+from quorate_broker.testing.simulation.clock import Scheduler
+from quorate_broker.testing.simulation.faults import Faults
+from quorate_broker.testing.simulation.host import Host, World
+from quorate_broker.testing.simulation.network import Network
+from quorate_broker.testing.simulation.options import Options
+
+HEAL_US = 10_000_000
+"""Within this much healthy time every client writes and every replica is in sync again (G)."""
+IDLE_US = 1_000_000
+_LOOK_US = 50_000
+_MOST_EVENTS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a seed did."""
+
+    seed: int
+    options: Options
+    trace: int
+    events: int
+    acked: int
+    healed_us: int
+    seen: Counter[str]
+
+
+class Simulation:
+    """One run."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        dice = random.Random(seed)
+        self.options = drawing.draw(dice)
+        self.scheduler = Scheduler()
+        self.seen: Counter[str] = Counter()
+        self.checkers = Checkers(self.options.nodes)
+        self.trace = 0
+        self.network = Network(self.scheduler, dice, self.options, self.seen)
+        nodes = range(1, self.options.nodes + 1)
+        self.hosts: list[Host] = []
+        self.world = World(
+            scheduler=self.scheduler,
+            dice=dice,
+            options=self.options,
+            network=self.network,
+            checkers=self.checkers,
+            seen=self.seen,
+            peers=tuple(Peer(node, f"disk-{node}") for node in nodes),
+            trace=self._trace,
+            hosts=self.hosts,
+        )
+        self.hosts.extend(Host(self.world, peer) for peer in self.world.peers)
+        self.network.deliver = self._deliver
+        self.network.lost = self._lost
+        self.clients = [
+            Client(self.world, number, dice.random() < self.options.idempotent)
+            for number in range(self.options.clients)
+        ]
+        self.faults = Faults(self.world)
+
+    def run(self) -> Report:
+        for host in self.hosts:
+            host.has_faults = False
+            host.start()
+            host.has_faults = True
+        for client in self.clients:
+            client.think()
+        self.faults.begin()
+        self._until(self.options.chaos_us)
+        self.faults.heal()
+        healed_us = self._become_healthy()
+        self._be_idle()
+        for host in self.hosts:
+            self.seen.update(f"disk: {what}" for what in host.disk.seen)
+            host.must_agree()
+        self._trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
+        return Report(
+            self.seed,
+            self.options,
+            self.trace,
+            self.scheduler.events,
+            self.checkers.acked,
+            healed_us,
+            self.seen,
+        )
+
+    # -------------------------------------------------------------------------------------- phases
+
+    def _until(self, time_us: int) -> None:
+        self.scheduler.at(time_us, _nothing)
+        while self.scheduler.now_us < time_us:
+            self.scheduler.step()
+            must(self.scheduler.events < _MOST_EVENTS, "G: events without end")
+
+    def _become_healthy(self) -> int:
+        """First every client writes again, then all come to rest with the same log."""
+        began_us = self.scheduler.now_us
+        end_us = began_us + HEAL_US
+        while not all(client.last_acked_us >= began_us for client in self.clients):
+            must(self.scheduler.now_us < end_us, "G: a client cannot write in a healthy cluster")
+            self._until(self.scheduler.now_us + _LOOK_US)
+        for client in self.clients:
+            client.is_stopped = True
+        while not self._is_at_rest():
+            must(self.scheduler.now_us < end_us, f"G: not all in sync: {self._where()}")
+            self._until(self.scheduler.now_us + _LOOK_US)
+        return self.scheduler.now_us - began_us
+
+    def _is_at_rest(self) -> bool:
+        replicas = [host.replica for host in self.hosts if host.replica is not None]
+        if len(replicas) < len(self.hosts) or any(client.outstanding for client in self.clients):
+            return False
+        leaders = [replica for replica in replicas if replica.serving]
+        if len(leaders) != 1 or len(leaders[0].in_sync) < len(self.hosts):
+            return False
+        last = leaders[0].log.last_index
+        return all(
+            replica.commit_index == replica.log.synced_index == replica.log.last_index == last
+            for replica in replicas
+        )
+
+    def _where(self) -> str:
+        return "; ".join(
+            f"{host.node}: down"
+            if host.replica is None
+            else f"{host.node}: {host.replica.role.value} term {host.replica.term} "
+            f"commit {host.replica.commit_index} synced {host.replica.log.synced_index} "
+            f"last {host.replica.log.last_index} in sync {sorted(host.replica.in_sync)}"
+            for host in self.hosts
+        )
+
+    def _be_idle(self) -> None:
+        """A cluster that has nothing to do says no more than its heartbeats."""
+        before = self.network.sent
+        self._until(self.scheduler.now_us + IDLE_US)
+        heartbeats = 2 * (len(self.hosts) - 1) * (IDLE_US // 150_000 + 1)
+        must(self.network.sent - before <= heartbeats, "G: chatter in an idle cluster")
+
+    # -------------------------------------------------------------------------------------- wiring
+
+    def _deliver(self, sender: int, to: int, message: Message) -> None:
+        self._trace(f"{sender}>{to}:{type(message).__name__}:{message.term}")
+        host, peer = self.hosts[to - 1], self.hosts[sender - 1].peer
+        if host.is_up:
+            host.unpaused(lambda: host.receive(peer, message))
+
+    def _lost(self, node: int, other: int) -> None:
+        host = self.hosts[node - 1]
+        host.unpaused(lambda: host.peer_lost(other))
+
+    def _trace(self, what: str) -> None:
+        self.trace = zlib.crc32(f"{self.scheduler.now_us}:{what}".encode(), self.trace)
+
+
+def simulate(seed: int) -> Report:
+    """Run one seed; raises when anything does not hold."""
+    return Simulation(seed).run()
+
+
+def _nothing() -> None:
+    pass
