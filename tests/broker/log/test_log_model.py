@@ -9,6 +9,7 @@ disk yet is fine: Raft truncates it again).
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass
 
@@ -183,10 +184,8 @@ class LogAgainstList(RuleBasedStateMachine):
     def power_goes_in_a_job(self, operations: int) -> None:
         assert self.job is not None
         self.disk.cut_power_after = operations
-        try:
+        with contextlib.suppress(PowerCutError):
             self.job.run()
-        except PowerCutError:
-            pass
         self.disk.crash()
         self._reopen()
 
@@ -202,10 +201,8 @@ class LogAgainstList(RuleBasedStateMachine):
                 raise PowerCutError
 
         self.disk.fault = fault
-        try:
+        with contextlib.suppress(PowerCutError):
             job.run()
-        except PowerCutError:
-            pass
         self.disk.fault = None
         self.disk.crash()
         self._reopen()
@@ -221,10 +218,8 @@ class LogAgainstList(RuleBasedStateMachine):
     def power_goes_in_recovery(self, operations: int) -> None:
         self.disk.crash()
         self.disk.cut_power_after = operations
-        try:
+        with contextlib.suppress(PowerCutError):
             Log.open(self.disk, PATH, self.settings, 0)
-        except PowerCutError:
-            pass
         self.disk.crash()
         self._reopen()
 

@@ -89,15 +89,16 @@ def inspect_rest(disk: Disk, handle: int, begin: int, least_offset: int) -> Rest
     last_byte = begin
     at = begin
     while at < end and (data_at := disk.next_data(handle, at)) is not None:
-        # A batch may begin before the window's edge: windows overlap by one header.
-        chunk = disk.pread(handle, _STEP + HEADER_SIZE, data_at)
+        # A header begins with zeros, which may lie in the hole; and windows overlap by one header.
+        window = max(at, data_at - HEADER_SIZE)
+        chunk = disk.pread(handle, _STEP + HEADER_SIZE, window)
         content = len(chunk.rstrip(b"\0"))
         if content:
-            last_byte = max(last_byte, data_at + content)
+            last_byte = max(last_byte, window + content)
             for found_at in _magic_places(chunk):
-                if _valid_at(disk, handle, data_at + found_at, least_offset):
-                    return Rest(last_byte - begin, data_at + found_at)
-        at = data_at + min(_STEP, len(chunk))
+                if _valid_at(disk, handle, window + found_at, least_offset):
+                    return Rest(last_byte - begin, window + found_at)
+        at = window + min(_STEP, len(chunk))
     return Rest(last_byte - begin, None)
 
 

@@ -1,0 +1,313 @@
+"""Opening a log: torn tails are cut, rot is told from them, and nothing is believed unsynced."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.log.log import LogSettings
+from quorate_broker.wire import batch
+
+Bench = Any
+ONE_SEGMENT = LogSettings(
+    segment_bytes=100_000, index_interval_bytes=250, preallocate_bytes=8_000, cache_bytes=0
+)
+
+
+@pytest.fixture
+def bench(new_bench: Callable[..., Bench]) -> Bench:
+    return new_bench(ONE_SEGMENT)
+
+
+def segment(bench: Bench) -> str:
+    return bench.files()[-1]
+
+
+def test_a_new_log_is_empty_and_has_no_file(bench: Bench) -> None:
+    assert (bench.log.last_index, bench.log.last_term, bench.log.next_offset) == (-1, 0, 0)
+    assert bench.log.term_at(-1) == 0
+    assert bench.log.take_job() is None
+    assert bench.files() == []
+
+
+def test_the_preallocated_zero_tail_of_a_killed_process_is_not_torn(bench: Bench) -> None:
+    kept = bench.append()
+    bench.sync()
+    assert len(bench.disk.content(segment(bench))) > bench.log.size_bytes
+    log = bench.crash()
+    assert log.recovery.torn_bytes == 0
+    assert log.recovery.corrupt is None
+    assert bench.entries() == [kept]
+
+
+def test_a_torn_last_batch_is_cut(bench: Bench) -> None:
+    kept = bench.append()
+    bench.checkpoint()
+    torn = bench.append(size=500)
+    bench.overwrite(segment(bench), len(kept), torn[:300])
+    log = bench.open()
+    assert bench.entries() == [kept]
+    assert log.recovery.torn_bytes == 300
+    assert log.recovery.corrupt is None
+
+
+def test_after_a_torn_tail_was_cut_the_log_goes_on_from_there(bench: Bench) -> None:
+    kept = bench.append()
+    bench.checkpoint()
+    bench.overwrite(segment(bench), len(kept), bench.append(size=500)[:300])
+    bench.open()
+    more = bench.append(size=10)
+    bench.sync()
+    assert bench.crash().recovery.torn_bytes == 0
+    assert bench.entries() == [kept, more]
+
+
+def test_a_torn_header_is_cut(bench: Bench) -> None:
+    kept = bench.append()
+    bench.checkpoint()
+    bench.overwrite(segment(bench), len(kept), bench.append()[:20])
+    assert bench.open().recovery.torn_bytes == 20
+    assert bench.entries() == [kept]
+
+
+@pytest.mark.parametrize("place", [0, 3, 10, 14, 16, 20, 23, 70])
+def test_bad_bytes_followed_by_a_valid_batch_are_corruption(bench: Bench, place: int) -> None:
+    bench.append()
+    bench.checkpoint()
+    at = bench.log.size_bytes
+    bench.append()
+    bench.append()
+    bench.sync()
+    bench.disk.flip(segment(bench), at + place)
+    log = bench.open()
+    assert log.corrupt is not None
+    assert "valid batch behind" in log.corrupt
+
+
+def test_a_valid_batch_far_behind_a_hole_is_found(new_bench: Callable[..., Bench]) -> None:
+    bench = new_bench(
+        LogSettings(segment_bytes=10_000_000, preallocate_bytes=8_000_000, cache_bytes=0)
+    )
+    bench.append()
+    bench.checkpoint()
+    last = bench.append()
+    bench.overwrite(segment(bench), 3_000_001, last)
+    assert "at 3000001" in str(bench.open().corrupt)
+
+
+def test_old_batches_behind_a_cut_are_not_taken_for_valid(bench: Bench) -> None:
+    stale = bench.append()
+    bench.append()
+    bench.checkpoint()
+    bench.overwrite(segment(bench), bench.log.size_bytes, stale)
+    log = bench.open()
+    assert log.corrupt is None
+    assert log.recovery.torn_bytes > 0
+
+
+def test_a_log_shorter_than_its_checkpoint_is_corrupt(bench: Bench) -> None:
+    bench.append()
+    bench.append()
+    bench.checkpoint()
+    handle = bench.disk.open(segment(bench))
+    bench.disk.truncate(handle, bench.log.size_bytes - 1)
+    bench.disk.close(handle)
+    assert "shorter than what was synced" in str(bench.open().corrupt)
+
+
+def test_a_lost_segment_is_corruption(bench: Bench) -> None:
+    bench.append()
+    bench.checkpoint()
+    bench.disk.unlink(segment(bench))
+    assert "is gone" in str(bench.open().corrupt)
+
+
+def test_a_lost_checkpoint_is_corruption(bench: Bench) -> None:
+    bench.append()
+    bench.checkpoint()
+    bench.disk.unlink(bench.files("checkpoint")[0])
+    assert "no checkpoint" in str(bench.open().corrupt)
+
+
+@pytest.mark.parametrize("at", [0, 5, 8, 40])
+def test_a_rotten_checkpoint_is_corruption(bench: Bench, at: int) -> None:
+    bench.append()
+    bench.checkpoint()
+    bench.disk.flip(bench.files("checkpoint")[0], at)
+    assert "checkpoint" in str(bench.open().corrupt)
+
+
+def test_a_corrupt_log_hands_out_no_job_and_changes_nothing(bench: Bench) -> None:
+    bench.append()
+    bench.checkpoint()
+    at = bench.log.size_bytes
+    bench.append()
+    bench.append()
+    bench.sync()
+    bench.disk.flip(segment(bench), at + 70)
+    before = {path: bench.disk.content(path) for path in bench.files("")}
+    log = bench.open()
+    assert log.take_job() is None
+    with pytest.raises(CorruptLogError):
+        log.slice(0, 100)
+    log.close()
+    assert {path: bench.disk.content(path) for path in bench.files("")} == before
+
+
+def test_rot_below_the_checkpoint_is_never_served(bench: Bench) -> None:
+    for _ in range(20):
+        bench.append()
+    bench.checkpoint()
+    bench.disk.flip(segment(bench), 5 * 110 + 70)
+    log = bench.open()
+    assert log.corrupt is None  # nobody has looked yet
+    with pytest.raises(CorruptLogError):
+        log.read(0, 10_000, 20)
+    assert "checksum" in str(log.corrupt)
+    assert log.take_job() is None
+
+
+@pytest.mark.parametrize("place", [0, 7, 9, 12, 15])
+def test_rot_in_what_the_batch_crc_leaves_out_is_found(bench: Bench, place: int) -> None:
+    """Offset, length and epoch (decision 11)."""
+    size = len(bench.append())
+    for _ in range(19):
+        bench.append()
+    bench.checkpoint()
+    bench.disk.flip(segment(bench), 7 * size + place)
+    log = bench.open()
+    with pytest.raises(CorruptLogError):
+        log.read(0, 10_000, 20)
+
+
+def test_rot_in_a_skipped_header_is_found_at_the_next_index_entry(bench: Bench) -> None:
+    size = len(bench.append())
+    for _ in range(19):
+        bench.append()
+    bench.checkpoint()
+    bench.disk.flip(segment(bench), 12)  # the epoch of a batch that the read below only steps over
+    log = bench.open()
+    with pytest.raises(CorruptLogError, match="headers"):
+        log.slice(1, 4 * size)
+
+
+@pytest.mark.parametrize("at", [0, 35, 39])
+def test_a_rotten_index_is_rebuilt(bench: Bench, at: int) -> None:
+    wanted = [bench.append() for _ in range(20)]
+    bench.checkpoint()
+    bench.disk.flip(bench.files(".qindex")[0], at)
+    log = bench.open()
+    assert log.corrupt is None
+    assert bench.entries() == wanted
+    bench.append()
+    bench.checkpoint()
+    assert bench.open().corrupt is None
+    assert len(bench.entries()) == 21
+
+
+def test_what_lies_beyond_the_checkpoint_is_copied_synced_and_renamed(bench: Bench) -> None:
+    first = bench.append()
+    bench.checkpoint()
+    second = bench.append()
+    bench.sync()
+    synced: list[str] = []
+    renamed: list[str] = []
+
+    def watch(operation: str, path: str) -> None:
+        if operation == "sync":
+            synced.append(path)
+        if operation == "rename":
+            renamed.append(path)
+            assert any(path.rsplit("/", 1)[1] in name for name in synced)
+
+    bench.disk.fault = watch
+    log = bench.crash()
+    assert log.recovery.copied_bytes == len(second)
+    assert [path.rsplit("/", 1)[1] for path in renamed] == [
+        "00000000000000000001.log",
+        "checkpoint",
+    ]
+    assert bench.entries() == [first, second]
+
+
+def test_pages_that_a_failed_sync_left_behind_are_made_durable_by_the_copy(bench: Bench) -> None:
+    """Fsyncgate: the kernel shows the bytes, the disk does not have them."""
+    kept = bench.append()
+    bench.checkpoint()
+    shown = bench.append()
+    bench.disk.fault = lambda operation, _: errno.EIO if operation == "sync" else None
+    job = bench.log.take_job()
+    with pytest.raises(OSError, match="Input/output"):
+        job.run()
+    bench.disk.fault = None
+    assert bench.open().recovery.copied_bytes == len(shown)  # the process alone died
+    bench.crash()  # then the machine
+    assert bench.entries() == [kept, shown]
+
+
+def test_nothing_is_copied_after_a_clean_stop(bench: Bench) -> None:
+    bench.append()
+    bench.log.close()
+    bench.disk.crash()
+    log = bench.open()
+    assert log.recovery.copied_bytes == 0
+    assert log.recovery.scanned_batches == 0
+    assert len(bench.disk.content(segment(bench))) == log.size_bytes
+
+
+def test_an_index_beyond_the_checkpoint_is_not_trusted(bench: Bench) -> None:
+    wanted = [bench.append() for _ in range(10)]
+    bench.checkpoint()
+    path = bench.files(".qindex")[0]
+    bench.overwrite(path, len(bench.disk.content(path)), b"\xff" * 400)
+    bench.open()
+    assert bench.entries() == wanted
+
+
+def test_a_batch_larger_than_one_read_is_recovered(new_bench: Callable[..., Bench]) -> None:
+    bench = new_bench(LogSettings(segment_bytes=1 << 30, preallocate_bytes=0, cache_bytes=0))
+    bench.append()
+    bench.checkpoint()
+    bench.append(size=3_000_000)
+    bench.append()
+    bench.sync()
+    bench.crash()
+    assert [len(entry) > 3_000_000 for entry in bench.entries()] == [False, True, False]
+
+
+def test_the_producers_state_comes_back_with_the_headers_since(bench: Bench) -> None:
+    bench.append(records=3)
+    bench.log.checkpoint(2, b"producers")
+    bench.sync()
+    bench.append(records=2)
+    bench.begin_term(2)
+    bench.sync()
+    log = bench.crash()
+    assert (log.checkpoint_index, log.checkpoint_extra) == (2, b"producers")
+    found = list(log.replay_headers(log.checkpoint_index + 1))
+    assert [(index, header.is_internal) for index, header in found] == [(4, False), (5, True)]
+
+
+def test_a_truncation_below_the_checkpoint_drops_its_extra(bench: Bench) -> None:
+    bench.append()
+    bench.append()
+    bench.checkpoint()
+    bench.log.truncate_after(0)
+    assert bench.log.checkpoint_extra == b""
+    bench.sync()
+    log = bench.crash()
+    assert (log.checkpoint_extra, log.last_index) == (b"", 0)
+
+
+def test_a_term_that_goes_down_is_not_in_line(bench: Bench) -> None:
+    bench.append(term=5)
+    bench.checkpoint()
+    at = bench.log.size_bytes
+    made = batch.build([batch.Record(None, b"x")], timestamp_ms=1)
+    batch.stamp(made, 1, 4)
+    bench.overwrite(segment(bench), at, bytes(made))
+    assert bench.open().corrupt is not None
