@@ -371,6 +371,23 @@ class TestFailures:
 
         asyncio.run(run())
 
+    def test_a_client_that_leaves_is_noticed_though_its_next_request_waits_behind_a_poll(
+        self,
+    ) -> None:
+        async def run() -> None:
+            node = StubNode()
+            (partition,) = node.topic("t")
+            async with serving(node) as server:
+                client = await KafkaClient.connect(server.port)
+                client.send(fetch_request("t", max_wait_ms=600_000), 12)
+                client.send(versions_request(), 3)
+                await until(lambda: len(partition.waiters) == 1)
+                await client.close()
+                await until(lambda: server.connections == 0)
+                assert not partition.waiters
+
+        asyncio.run(run())
+
     def test_a_produce_without_acks_that_fails_closes_the_connection(self) -> None:
         async def run() -> None:
             node = StubNode()

@@ -22,6 +22,8 @@ from quorate_broker.wire.messages import fetch
 
 _ZSTD_SINCE_VERSION = 10
 _SESSIONS_SINCE_VERSION = 7
+_MAX_WAIT_MS = 600_000
+"""Longer than this no poll is kept for a client that may have gone without a word."""
 _ATTRIBUTES_LOW_AT = 22
 """Position in a batch of the byte that names its codec."""
 
@@ -34,9 +36,8 @@ def handle(context: Context, call: Call, request: fetch.FetchRequest) -> Any:
     code = _refusal(request)
     if code is not None:
         return failed(call, request, code)
-    deadline_ms = request.max_wait_ms
     attempt = _Attempt(context, call, request)
-    if attempt.complete or deadline_ms <= 0:
+    if attempt.complete or request.max_wait_ms <= 0:
         return attempt.response
     poll = _Poll(context, call, request, attempt)
     return Pending((poll.done,), poll.finish, poll.abandon)
@@ -151,7 +152,8 @@ class _Poll:
         self._looking = False
         self._loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self._loop.create_future()
-        self._timer = self._loop.call_later(request.max_wait_ms / 1000, self._look, True)
+        wait_ms = min(request.max_wait_ms, _MAX_WAIT_MS)
+        self._timer = self._loop.call_later(wait_ms / 1000, self._look, True)
         for view in self._views:
             view.add_waiter(self._moved)
 

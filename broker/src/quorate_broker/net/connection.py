@@ -6,7 +6,7 @@ Each request that cannot be answered at once gets a slot in a queue; responses l
 Requests start in order. Like Kafka, a connection handles one request at a time, with one exception
 that pipelining producers live on: a Produce may start while all requests under way are Produces
 (their appends happen in order, when they start). Whatever may not start yet stays as bytes in the
-inbox, and when a whole frame waits there, reading pauses: so every queue here is bounded.
+inbox, and when that is full, reading pauses: so every queue here is bounded.
 
 A frame, or a request inside it, that cannot be understood closes this connection and nothing else.
 Next: `server`, which makes connections and sweeps out the idle ones.
@@ -353,10 +353,12 @@ class Connection(asyncio.BufferedProtocol):
     def _prepare(self) -> None:
         """Room for the next bytes, or a pause of reading where there may be none."""
         box = self._inbox
-        if box.wanted and box.unread >= box.wanted:
-            self._pause()  # a whole frame waits for its turn
-            return
-        if not box.unread and self._server.budget.tight:
+        if box.wanted and box.unread >= box.wanted:  # a whole frame waits for its turn
+            # Reading goes on as long as there is room: it is how a client's leaving is noticed.
+            if box.full:
+                self._pause()
+                return
+        elif not box.unread and self._server.budget.tight:
             self.shed()
         elif box.capacity < box.preferred() and not self._grow():
             self._pause()

@@ -52,6 +52,11 @@ class Inbox:
     def unread(self) -> int:
         return self._end - self._start
 
+    @property
+    def full(self) -> bool:
+        """No room for another byte, even when all is moved to the front."""
+        return self.unread == len(self._buffer)
+
     def required(self) -> int:
         """Capacity without which the frame that was begun cannot be received."""
         return max(self.wanted, BASE_BYTES)
