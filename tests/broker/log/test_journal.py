@@ -152,7 +152,7 @@ def test_a_journal_of_garbage_is_corrupt(disk: SimDisk) -> None:
 
 def test_the_file_is_rewritten_before_it_grows(disk: SimDisk) -> None:
     journal = StateJournal.open(disk, PATH)
-    for term in range(1, 200):
+    for term in range(1, 600):
         for group in range(100):
             journal.put(f"group-{group}", term, ME)
         sync(journal)
@@ -160,7 +160,7 @@ def test_the_file_is_rewritten_before_it_grows(disk: SimDisk) -> None:
     assert disk.seen["rename"] > 1
     disk.crash()
     states = StateJournal.open(disk, PATH).states
-    assert states == {f"group-{group}": TermAndVote(199, ME) for group in range(100)}
+    assert states == {f"group-{group}": TermAndVote(599, ME) for group in range(100)}
 
 
 @settings(max_examples=150, deadline=None)
