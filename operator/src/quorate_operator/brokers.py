@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from quorate_operator.facts import Claim, Member, View
 from quorate_operator.metrics import BROKER_ANSWERS
+from quorate_operator.model import ADMIN_PORT
 
 HOLD_MS: Final = 2000
 SLACK_S: Final = 2.0
@@ -78,9 +79,10 @@ class Addresses(AbstractResolver):
 class Brokers:
     """One HTTP client for the brokers of all clusters."""
 
-    def __init__(self, timing: Timing | None = None) -> None:
+    def __init__(self, timing: Timing | None = None, port: int = ADMIN_PORT) -> None:
         self.addresses = Addresses()
         self.timing = timing or Timing()
+        self._port = port
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Brokers:
@@ -94,15 +96,14 @@ class Brokers:
         assert self._session is not None
         await self._session.close()
 
-    async def follow(self, url: str, tell: Callable[[View | None], None]) -> None:
+    async def follow(self, host: str, tell: Callable[[View | None], None]) -> None:
         """Until cancelled: call `tell` with each new view, and with None when there is none.
 
         The first answer is always told, also when there is none.
-
-        `url` is that of the broker's Admin API, without a path.
         """
         last: View | None = None
         first = True
+        url = f"http://{host}:{self._port}"
         while True:
             view = await self._watch(url, last)
             BROKER_ANSWERS.labels("answered" if view else "silent").inc()

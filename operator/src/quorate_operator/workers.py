@@ -25,7 +25,6 @@ from quorate_operator.brokers import Brokers
 from quorate_operator.facts import Pod, View
 from quorate_operator.kube import KubeError
 from quorate_operator.metrics import CLUSTERS, RECONCILE_SECONDS, RECONCILES
-from quorate_operator.model import ADMIN_PORT
 from quorate_operator.names import Key, Names
 from quorate_operator.reconcile import Result
 from quorate_operator.seams import Clock
@@ -76,6 +75,11 @@ class Workers:
         self._semaphore = asyncio.Semaphore(self.limits.passes)
         self._wakers: dict[Key, asyncio.Event] = {}
         self._workers: dict[Key, asyncio.Task[None]] = {}
+
+    @property
+    def count(self) -> int:
+        """Clusters that have a worker."""
+        return len(self._workers)
 
     def wake(self, key: Key) -> None:
         waker = self._wakers.get(key)
@@ -201,9 +205,7 @@ class _Followers:
         self._brokers.addresses.know(host, pod.ip)
         self._unheard.add(pod.uid)
         task = self._group.create_task(
-            self._brokers.follow(
-                f"http://{host}:{ADMIN_PORT}", functools.partial(self._tell, pod.uid)
-            )
+            self._brokers.follow(host, functools.partial(self._tell, pod.uid))
         )
         self._followed[pod.uid] = (pod, task)
 

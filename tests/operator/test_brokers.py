@@ -1,0 +1,119 @@
+"""Following brokers over real HTTP: news at once, silence in time, nonsense as silence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from quorate_operator.brokers import Brokers, Timing, parse
+from quorate_operator.facts import Claim, View
+from quorate_operator.testing.fake_broker import FakeBroker, answer
+
+QUICK = Timing(hold_ms=2000, slack_s=0.2, pause_s=0.01)
+
+
+@contextlib.asynccontextmanager
+async def following(broker: FakeBroker, timing: Timing = QUICK):
+    """A queue of what is told about one broker."""
+    told: asyncio.Queue[View | None] = asyncio.Queue()
+    async with Brokers(timing, port=broker.port) as brokers, asyncio.TaskGroup() as group:
+        brokers.addresses.know("pod-0", broker.address)
+        task = group.create_task(brokers.follow("pod-0", told.put_nowait))
+        yield told
+        task.cancel()
+
+
+def test_news_arrive_without_being_asked_for():
+    async def story():
+        async with FakeBroker("127.0.0.1").serve() as broker, following(broker) as told:
+            first = await told.get()
+            await broker.tell(leader={"node_id": 2, "term": 7})
+            second = await told.get()
+            assert first is not None
+            assert second is not None
+            assert (first.leader, second.leader) == (None, Claim(2, 7))
+            assert broker.asked[:2] == [(-1, 0), (1, 2000)]
+
+    asyncio.run(story())
+
+
+def test_a_new_version_without_news_is_not_told():
+    async def story():
+        async with FakeBroker("127.0.0.1").serve() as broker, following(broker) as told:
+            await told.get()
+            await broker.tell()
+            await broker.tell(healthy=False)
+            second = await told.get()
+            assert second is not None
+            assert not second.healthy
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_hangs_is_silent_after_the_slack():
+    async def story():
+        timing = Timing(hold_ms=50, slack_s=0.05, pause_s=0.01)
+        async with FakeBroker("127.0.0.1").serve() as broker, following(broker, timing) as told:
+            assert await told.get() is not None
+            broker.hangs = True
+            assert await told.get() is None
+            broker.hangs = False
+            assert await told.get() is not None
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_refuses_is_silent_and_told_so_once():
+    async def story():
+        async with FakeBroker("127.0.0.1").serve() as broker, following(broker) as told:
+            broker.status = 503
+            assert await told.get() is None
+            asked = len(broker.asked)
+            while len(broker.asked) < asked + 3:
+                await asyncio.sleep(0)
+            assert told.empty()
+
+    asyncio.run(story())
+
+
+def test_nobody_at_the_address_is_silence_told_first():
+    async def story():
+        async with FakeBroker("127.0.0.1").serve() as broker:
+            gone = broker
+        async with following(gone) as told:
+            assert await told.get() is None
+
+    asyncio.run(story())
+
+
+def test_an_answer_becomes_a_view():
+    body = answer(
+        2,
+        7,
+        flanking=[{"node_id": 101, "pod": "p", "incarnation": "f", "ready": True}],
+        healthy=False,
+        unhealthy_reasons=["nodes_down"],
+    )
+    view = parse(body)
+    assert (view.leader, view.transitions, view.cluster_id) == (Claim(2, 7), 6, "id-1")
+    assert [member.incarnation for member in view.members] == ["inc-1", "inc-2", "inc-3"]
+    assert [member.node_id for member in view.flanking] == [101]
+    assert (view.healthy, view.unhealthy_reasons) == (False, ("nodes_down",))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        None,
+        {},
+        {"version": 1},
+        answer() | {"leader": {"node_id": 1}},
+        answer() | {"members": 3},
+    ],
+)
+def test_nonsense_is_a_value_error(body):
+    with pytest.raises(ValueError, match="not an answer"):
+        parse(body)

@@ -1,0 +1,159 @@
+"""The operator's own edges: its settings, its health, how it signs in, quantities."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+
+import aiohttp.test_utils
+import pytest
+from kubernetes.aio import client
+
+from quorate_operator import access, handlers, health
+from quorate_operator.kube import Conflict, Kube, KubeError
+from quorate_operator.names import Key
+from quorate_operator.plan import quantity
+from quorate_operator.settings import SettingsError, load
+from quorate_operator.testing.fake_kubernetes import FakeKubernetes
+
+NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+
+
+class Hands:
+    """A clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def now(self) -> datetime.datetime:
+        return NOW
+
+
+def test_the_settings_have_defaults_that_work_everywhere():
+    settings = load({})
+    assert settings.namespaces == ()
+    assert (settings.image.repository, settings.http_port) == ("quorate-broker", 8080)
+
+
+def test_namespaces_are_a_list():
+    assert load({"QUORATE_OPERATOR_NAMESPACES": "a, b,"}).namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"QUORATE_OPERATOR_HTTP_PORT": "x"}, {"QUORATE_OPERATOR_LOG_LEVEL": "loud"}],
+)
+def test_a_bad_setting_is_named(environ):
+    with pytest.raises(SettingsError, match=next(iter(environ))):
+        load(environ)
+
+
+def test_readiness_follows_the_api_and_liveness_only_ourselves():
+    async def story():
+        clock = Hands()
+        pulse = health.Pulse(clock)
+        async with (
+            aiohttp.test_utils.TestServer(health.build(pulse)) as server,
+            aiohttp.test_utils.TestClient(server) as http,
+        ):
+
+            async def states() -> tuple[int, int]:
+                live, ready = await http.get("/livez"), await http.get("/readyz")
+                return live.status, ready.status
+
+            assert await states() == (200, 503)
+            pulse.succeeded()
+            assert await states() == (200, 200)
+            clock.at = 400
+            pulse.tried()
+            assert await states() == (200, 503)
+            clock.at = 800
+            assert await states() == (503, 503)
+            metrics = await (await http.get("/metrics")).text()
+            assert "quorate_operator_writes_total" in metrics
+
+    asyncio.run(story())
+
+
+def test_kopf_signs_in_with_the_token_of_the_moment():
+    found = client.Configuration(host="https://api")
+    found.ssl_ca_cert = "/ca"
+    tokens = iter(["one", "two"])
+
+    def refresh(configuration: client.Configuration) -> None:
+        configuration.api_key["BearerToken"] = f"bearer {next(tokens)}"
+
+    found.refresh_api_key_hook = refresh
+    first = access.connection(found, NOW)
+    second = access.connection(found, NOW)
+    assert (first.token, second.token) == ("one", "two")
+    assert (first.scheme, first.server, first.ca_path) == ("Bearer", "https://api", "/ca")
+    assert first.expiration == NOW + access.TOKEN_LIFE
+
+
+def test_kopf_only_watches():
+    registry = handlers.registry(lambda _: None, lambda: None)
+    assert len(list(registry._watching.get_all_handlers())) == 1 + len(handlers.WATCHED)
+    for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
+        assert list(other.get_all_handlers()) == []
+
+
+def test_an_event_wakes_the_cluster_that_it_belongs_to():
+    woken: list[Key] = []
+    registry = handlers.registry(woken.append, lambda: None)
+    by_id = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
+
+    async def story():
+        await by_id["cluster"](namespace="shop", name="orders")
+        await by_id["pods"](namespace="shop", labels={"quorate.dev/cluster": "orders"})
+
+    asyncio.run(story())
+    assert woken == [Key("shop", "orders")] * 2
+
+
+def test_errors_of_the_api_are_told_apart():
+    async def story():
+        fake = FakeKubernetes()
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "x", "namespace": "shop"},
+            "spec": {"a": 1},
+        }
+        async with fake.serve() as configuration:
+            kube = Kube(configuration)
+            await kube.apply(manifest, "me", force=False)
+            fake.own("services", "shop", "x", ("spec", "a"), 2)
+            with pytest.raises(Conflict) as conflict:
+                await kube.apply(manifest, "me", force=False)
+            assert [str(owner) for owner in conflict.value.owners] == [".spec.a (set by somebody)"]
+            fake.refuse["apply services/x"] = (422, "spec.a: too odd")
+            with pytest.raises(KubeError, match="too odd") as refused:
+                await kube.apply(manifest, "me", force=False)
+            assert refused.value.final
+            assert await kube.get("Service", "shop", "y") is None
+            await kube.close()
+        nobody = Kube(client.Configuration(host=configuration.host))
+        with pytest.raises(KubeError, match="no answer") as silent:
+            await nobody.all("Service", "shop")
+        assert not silent.value.final
+        await nobody.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1Gi", "1024Mi", True),
+        ("1", "1000m", True),
+        ("1G", "1Gi", False),
+        ("0.5", "500m", True),
+        ("x", "x", False),
+    ],
+)
+def test_quantities_are_amounts_and_not_spellings(one, other, same):
+    assert quantity.same(one, other) is same

@@ -1,0 +1,234 @@
+"""Whole passes against a Kubernetes API over real HTTP: what is written, and that nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from quorate_operator.facts import DefaultImage, View
+from quorate_operator.kube import Kube
+from quorate_operator.names import Key
+from quorate_operator.reconcile import Reconciler, Result
+from quorate_operator.testing.fake_kubernetes import FakeKubernetes
+
+KEY = Key("shop", "orders")
+BC = ("brokerclusters", "shop", "orders")
+
+
+class Stage:
+    """A reconciler before a fake API server, with brokers that say what they are told to."""
+
+    def __init__(self, scene, fake: FakeKubernetes, reconciler: Reconciler) -> None:
+        self.scene = scene
+        self.fake = fake
+        self.reconciler = reconciler
+        self.says: list[View] = []
+
+    async def run(self) -> Result:
+        views = {
+            self.fake.objects["pods", "shop", pod]["metadata"]["uid"]: view
+            for pod, view in self.scene.views(*self.says).items()
+            if ("pods", "shop", pod) in self.fake.objects
+        }
+        return await self.reconciler.reconcile(KEY, views)
+
+    async def converge(self) -> None:
+        await self.run()
+        self.fake.run_controllers()
+        self.says = [self.scene.view(2, 5)] * 3
+        for _ in range(4):
+            await self.run()
+        self.fake.writes.clear()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.fake.objects[BC]["status"]
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        return next(one for one in self.status["conditions"] if one["type"] == kind)
+
+
+@contextlib.asynccontextmanager
+async def stage(scene) -> AsyncIterator[Stage]:
+    class Clock:
+        def monotonic(self) -> float:
+            return 0.0
+
+        def now(self):
+            return scene.now
+
+    fake = FakeKubernetes()
+    cluster = scene.cluster()
+    del cluster["status"]
+    fake.put("brokerclusters", cluster)
+    async with fake.serve() as configuration:
+        kube = Kube(configuration)
+        try:
+            image = DefaultImage("quorate-broker", "0.1.0")
+            yield Stage(scene, fake, Reconciler(kube, image, Clock()))
+        finally:
+            await kube.close()
+
+
+def test_the_first_pass_says_provisioning_and_makes_every_child(scene):
+    async def story():
+        async with stage(scene) as on:
+            result = await on.run()
+            assert result.busy
+            assert on.fake.writes == [
+                "apply brokerclusters/orders/status",
+                "apply serviceaccounts/orders-nodes",
+                "apply configmaps/orders-config",
+                "apply services/orders-brokers",
+                "apply services/orders-bootstrap",
+                "apply services/orders-admin",
+                "apply services/orders-proxy",
+                "apply poddisruptionbudgets/orders-broker",
+                "apply statefulsets/orders-broker",
+                "apply statefulsets/orders-flanking",
+                "apply brokerclusters/orders/status",
+            ]
+            assert on.condition("Ready")["reason"] == "Provisioning"
+
+    asyncio.run(story())
+
+
+def test_a_converged_cluster_is_written_to_no_more(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            assert on.condition("Ready")["status"] == "True"
+            for _ in range(5):
+                result = await on.run()
+                assert not result.busy
+            assert on.fake.writes == []
+
+    asyncio.run(story())
+
+
+def test_the_cluster_id_goes_into_the_configuration_once_known(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.run()
+            config = on.fake.objects["configmaps", "shop", "orders-config"]
+            assert '"cluster.id" = ""' in config["data"]["quorate.toml"]
+            await on.converge()
+            assert '"cluster.id" = "id-1"' in config["data"]["quorate.toml"]
+            workload = on.fake.objects["statefulsets", "shop", "orders-broker"]
+            assert workload["metadata"]["generation"] == 1
+
+    asyncio.run(story())
+
+
+def test_the_label_moves_with_the_lead(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.says = [scene.view(3, 6)] * 3
+            await on.run()
+            assert on.fake.writes == [
+                "merge pods/orders-broker-1",
+                "merge pods/orders-broker-2",
+                "apply brokerclusters/orders/status",
+                *[write for write in on.fake.writes if write.startswith("create events/")],
+            ]
+            labels = on.fake.objects["pods", "shop", "orders-broker-2"]["metadata"]["labels"]
+            assert labels["quorate.dev/leader"] == "true"
+            assert on.status["leader"]["epoch"] == 6
+
+    asyncio.run(story())
+
+
+def test_a_field_taken_by_somebody_is_taken_back_and_told(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            path = ("spec", "replicas")
+            on.fake.own("statefulsets", "shop", "orders-broker", path, 1)
+            await on.run()
+            workload = on.fake.objects["statefulsets", "shop", "orders-broker"]
+            assert workload["spec"]["replicas"] == 3
+            notes = [
+                item["note"] for (kind, _, _), item in on.fake.objects.items() if kind == "events"
+            ]
+            assert (
+                "Taking back fields of StatefulSet orders-broker:"
+                " .spec.replicas (set by somebody)." in notes
+            )
+
+    asyncio.run(story())
+
+
+def test_one_refused_child_stops_no_other_and_is_told_in_words(scene):
+    async def story():
+        async with stage(scene) as on:
+            on.fake.refuse["apply services/orders-proxy"] = (403, "quota is used up")
+            result = await on.run()
+            assert result.failed
+            assert "apply statefulsets/orders-broker" in on.fake.writes
+            stalled = on.condition("Stalled")
+            assert stalled["status"] == "True"
+            assert stalled["message"] == (
+                "cannot apply Service orders-proxy (missing): quota is used up"
+            )
+            on.fake.refuse.clear()
+            await on.converge()
+            assert on.condition("Stalled")["status"] == "False"
+
+    asyncio.run(story())
+
+
+def test_a_failure_that_may_pass_is_no_stall(scene):
+    async def story():
+        async with stage(scene) as on:
+            on.fake.refuse["apply services/orders-proxy"] = (503, "later")
+            assert (await on.run()).failed
+            assert on.condition("Stalled")["status"] == "False"
+            assert on.condition("Reconciling")["reason"] == "Retrying"
+
+    asyncio.run(story())
+
+
+def test_a_spec_that_cannot_be_read_is_told_and_changes_nothing(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.fake.objects[BC]["spec"]["replicas"] = "many"
+            result = await on.run()
+            assert result.outcome == "invalid"
+            assert on.fake.writes == ["apply brokerclusters/orders/status"]
+            assert on.condition("Stalled")["reason"] == "InvalidSpec"
+            assert "replicas" in on.condition("Stalled")["message"]
+            assert on.condition("Ready")["status"] == "True"
+
+    asyncio.run(story())
+
+
+def test_a_cluster_that_is_gone_or_going_is_left_alone(scene):
+    async def story():
+        async with stage(scene) as on:
+            on.fake.objects[BC]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            assert (await on.run()).exists
+            del on.fake.objects[BC]
+            assert not (await on.run()).exists
+            assert on.fake.writes == []
+
+    asyncio.run(story())
+
+
+def test_scaling_flanking_nodes_writes_their_own_set_alone(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.fake.objects[BC]["spec"]["flanking"] = {"replicas": 3}
+            await on.run()
+            on.fake.run_controllers()
+            await on.run()
+            assert {write for write in on.fake.writes if "status" not in write} == {
+                "apply statefulsets/orders-flanking"
+            }
+            assert on.status["flanking"] == {"replicas": 3, "ready": 3}
+
+    asyncio.run(story())
