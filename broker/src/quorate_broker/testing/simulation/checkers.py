@@ -71,6 +71,7 @@ class Checkers:
         self.majority = quorum.majority(nodes)
         self.entries: dict[tuple[int, int], Known] = {}
         self.canon: list[Known] = []
+        self._commit_terms: list[int] = []
         self.canon_offsets: dict[int, Known] = {}
         self.acked = 0
         self._leaders: dict[int, int] = {}
@@ -117,8 +118,10 @@ class Checkers:
 
     # --------------------------------------------------------------------------- A, C: what stays
 
-    def committed(self, node: int, entries: Sequence[Known], has: Callable[[Known], int]) -> None:
-        """Node says that `entries` are committed; `has`: how many disks hold an entry, synced."""
+    def committed(
+        self, node: int, term: int, entries: Sequence[Known], has: Callable[[Known], int]
+    ) -> None:
+        """Node, in `term`, says that `entries` are committed; `has`: how many disks hold one."""
         is_new = False
         for entry in entries:
             place = self._place(entry.last_index)
@@ -128,6 +131,7 @@ class Checkers:
             last = self.canon[-1].last_index if self.canon else -1
             must(entry.first_index == last + 1, f"A: node {node} commits {entry} behind {last}")
             self._extend(entry)
+            self._commit_terms.append(term)
             is_new = True
         if is_new:
             disks = has(entries[-1])
@@ -155,10 +159,16 @@ class Checkers:
         must(entry.base_sequence == expected, f"C: {entry}, expected sequence {expected}")
         self._sequences[entry.producer_id] = entry.last_sequence + 1
 
-    def leads_with(self, node: int, term_at: Callable[[int], int | None]) -> None:
-        """Leader completeness: whoever begins to lead has all that was ever committed."""
-        if self.canon:
-            last = self.canon[-1]
+    def leads_with(self, node: int, term: int, term_at: Callable[[int], int | None]) -> None:
+        """Leader completeness: whoever begins to lead has all that older terms committed.
+
+        A node that was frozen in the moment of its election may begin to lead an old term.
+        """
+        number = len(self.canon)
+        while number and self._commit_terms[number - 1] >= term:
+            number -= 1
+        if number:
+            last = self.canon[number - 1]
             must(
                 term_at(last.last_index) == last.term,
                 f"E: the new leader {node} lacks {last}, which was committed",

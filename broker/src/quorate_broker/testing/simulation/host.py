@@ -408,10 +408,11 @@ class Host:
         self._term = replica.term
         if replica.role is Role.LEADER and checkers.leads(self.node, replica.term):
             self._world.seen["election"] += 1
-            checkers.leads_with(self.node, log.term_at)
+            checkers.leads_with(self.node, replica.term, log.term_at)
         if replica.commit_index != self._commit_index:
             must(replica.commit_index > self._commit_index, "E: a commit index went back")
-            checkers.committed(self.node, list(self._commits(replica, log)), self._disks_with)
+            entries = list(self._commits(replica, log))
+            checkers.committed(self.node, replica.term, entries, self._disks_with)
             self._commit_index = replica.commit_index
 
     def _commits(self, replica: Replica, log: Log) -> Iterator[Known]:
