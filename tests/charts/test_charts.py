@@ -1,0 +1,166 @@
+"""The charts as Helm renders them: golden files, the closed schema, rights, pod security.
+
+To write the golden files anew after a wanted change: `python tests/charts/test_charts.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from quorate_bed import binaries
+from quorate_operator import kube
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+OPERATOR = ROOT / "charts/quorate-operator"
+CRDS = ROOT / "charts/quorate-crds"
+DEFINITION = "quorate.dev_brokerclusters.yaml"
+
+RELEASES: Mapping[str, tuple[str, ...]] = {
+    "everywhere": (),
+    "two-namespaces": (
+        "--set=watchNamespaces={shop,stock}",
+        "--set=image.tag=dev",
+        "--set=brokerImage.tag=dev",
+        "--set=logLevel=debug",
+        "--set=imagePullSecrets[0].name=registry",
+        "--set-json=nodeSelector={\"disk\":\"fast\"}",
+        "--set=podAnnotations.a=b",
+    ),
+}  # fmt: skip
+
+
+@cache
+def helm() -> str:
+    return str(binaries.tool("helm"))
+
+
+def template(chart: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [helm(), "template", "quorate-operator", str(chart), "--namespace=quorate-system"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+
+@cache
+def rendered(release: str) -> str:
+    found = template(OPERATOR, *RELEASES[release])
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def objects(release: str, kind: str) -> list[dict[str, Any]]:
+    documents = yaml.safe_load_all(rendered(release))
+    return [one for one in documents if one and one["kind"] == kind]
+
+
+@pytest.mark.parametrize("chart", [CRDS, OPERATOR], ids=lambda chart: chart.name)
+def test_helm_finds_nothing_to_complain_about(chart):
+    found = subprocess.run(
+        [helm(), "lint", "--strict", str(chart)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_manifests_are_the_golden_ones(release):
+    assert rendered(release) == (GOLDEN / f"{release}.yaml").read_text(encoding="utf-8")
+
+
+def test_the_definitions_outlive_their_release():
+    committed = yaml.safe_load((ROOT / "crds" / DEFINITION).read_text(encoding="utf-8"))
+    (kept,) = yaml.safe_load_all(template(CRDS).stdout)
+    assert kept["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert kept == committed
+    (unkept,) = yaml.safe_load_all(template(CRDS, "--set=keep=false").stdout)
+    assert unkept == committed
+
+
+@pytest.mark.parametrize(
+    ("chart", "argument", "sentence"),
+    [
+        (OPERATOR, "--set=imag.tag=x", "imag"),
+        (OPERATOR, "--set=image.tagg=x", "tagg"),
+        (OPERATOR, "--set=image.repository=", "repository"),
+        (OPERATOR, "--set=logLevel=loud", "logLevel"),
+        (OPERATOR, "--set=watchNamespaces={Shop}", "watchNamespaces"),
+        (OPERATOR, "--set=image.pullPolicy=Sometimes", "pullPolicy"),
+        (CRDS, "--set=keepp=true", "keepp"),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused(chart, argument, sentence):
+    found = template(chart, argument)
+    assert found.returncode != 0
+    assert sentence in found.stderr
+
+
+def test_every_value_is_in_the_schema_and_the_other_way_round():
+    for chart in (OPERATOR, CRDS):
+        schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+        values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+        assert schema["additionalProperties"] is False
+        assert set(values) == set(schema["properties"]) - {"global"}
+
+
+def test_rights_are_those_of_the_kinds_that_the_operator_touches():
+    (role,) = objects("everywhere", "ClusterRole")
+    granted = {resource for rule in role["rules"] for resource in rule["resources"]}
+    touched = {plural for _, plural in kube.KINDS.values()}
+    assert granted == touched | {"brokerclusters/status"}
+    verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "watch", "create", "patch"}
+    assert not any("*" in rule["resources"] + rule["apiGroups"] for rule in role["rules"])
+
+
+def test_named_namespaces_need_no_rights_over_the_whole_cluster():
+    assert objects("two-namespaces", "ClusterRole") == []
+    assert objects("two-namespaces", "ClusterRoleBinding") == []
+    places = [role["metadata"]["namespace"] for role in objects("two-namespaces", "Role")]
+    assert places == ["shop", "stock"]
+    (everywhere,) = objects("everywhere", "ClusterRole")
+    for role in objects("two-namespaces", "Role"):
+        assert role["rules"] == everywhere["rules"]
+    for binding in objects("two-namespaces", "RoleBinding"):
+        assert binding["subjects"][0]["namespace"] == "quorate-system"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_operators_pod_is_restricted(release):
+    (deployment,) = objects(release, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"livenessProbe", "readinessProbe", "resources"} <= set(container)
+
+
+def test_images_are_the_charts_version_unless_said_otherwise():
+    version = yaml.safe_load((OPERATOR / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
+    for release, tag in (("everywhere", version), ("two-namespaces", "dev")):
+        (deployment,) = objects(release, "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        environ = {one["name"]: one["value"] for one in container["env"]}
+        assert container["image"] == f"quorate-operator:{tag}"
+        assert environ["QUORATE_OPERATOR_BROKER_TAG"] == tag
+
+
+def write() -> None:
+    GOLDEN.mkdir(exist_ok=True)
+    for release in RELEASES:
+        (GOLDEN / f"{release}.yaml").write_text(rendered(release), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
