@@ -86,8 +86,7 @@ class FlankingNode:
             await stack.enter_async_context(
                 serve.serving(proxy, settings.proxy_host, settings.proxy_port)
             )
-            timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
-            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+            session = await stack.enter_async_context(_session())
             async with asyncio.TaskGroup() as group:
                 connecting = group.create_task(self._connect(), name="connect")
                 registering = group.create_task(self._keep_registered(session), name="register")
@@ -156,3 +155,12 @@ class FlankingNode:
         if host in ("0.0.0.0", "::"):
             host = self.settings.pod_name or socket.gethostname()
         return f"{host}:{self.settings.proxy_port}"
+
+
+def _session() -> aiohttp.ClientSession:
+    """A new connection each time: an address may be a Service in front of all brokers, and a
+    connection that is kept would ask the same broker again, however often it refuses."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=ASK_SECONDS),
+        connector=aiohttp.TCPConnector(force_close=True),
+    )

@@ -90,6 +90,7 @@ class FakeView:
         self.error: Exception | None = None
         self.waiting: list[asyncio.Future[None]] = []
         self.waited_for = asyncio.Event()
+        self.forgotten = asyncio.Event()
 
     def overview(self) -> Overview:
         return self.now
@@ -108,6 +109,7 @@ class FakeView:
             await future
         finally:
             self.waiting.remove(future)
+            self.forgotten.set()
 
     def become(self, overview: Overview) -> None:
         self.now = overview
@@ -496,3 +498,26 @@ def test_a_watch_is_answered_when_the_server_closes() -> None:
     )
     assert answer.json()["version"] == 7
     assert seconds < 5
+
+
+def test_a_watcher_that_hangs_up_is_forgotten() -> None:
+    view = FakeView()
+
+    async def scenario() -> None:
+        async with serve.serving(app.build(view), HOST, 0) as server:
+            _, writer = await asyncio.open_connection(HOST, server.port)
+            writer.write(b"GET /v1/watch?after=7 HTTP/1.1\r\nHost: q\r\n\r\n")
+            await view.waited_for.wait()
+            writer.close()
+            await writer.wait_closed()
+            async with asyncio.timeout(5):
+                await view.forgotten.wait()
+            assert view.waiting == []
+
+    asyncio.run(scenario())
+
+
+def test_watchers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "MAX_WATCHERS", 0)
+    answer = ask(FakeView(), "GET", "/v1/watch?after=7")
+    assert (answer.status_code, answer.json()["code"]) == (429, 429)

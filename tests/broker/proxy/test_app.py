@@ -237,6 +237,19 @@ def test_a_body_that_is_too_long_is_413_also_when_it_does_not_say_its_length() -
     assert (answer.status_code, answer.json()["error_code"]) == (413, 413)
 
 
+async def stalling() -> AsyncIterator[bytes]:
+    yield b'{"records"'
+    await asyncio.Event().wait()
+
+
+def test_a_body_that_stalls_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.01)
+    answer = ask(
+        FakePort(), "POST", "/topics/logs", content=stalling(), headers={"Content-Type": JSON}
+    )
+    assert (answer.status_code, answer.json()["error_code"]) == (408, 408)
+
+
 def test_bodies_beyond_the_budget_are_503_and_the_budget_comes_back() -> None:
     """Nine requests of nearly the greatest length stall half-way; the budget is for eight."""
     body = json.dumps({"records": [{"value": "x" * 9_900}]}).encode()

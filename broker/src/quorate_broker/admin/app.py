@@ -16,7 +16,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -27,6 +27,7 @@ from quorate_broker.api.principal import AllowAll, Authorizer
 from quorate_broker.errors import ErrorCode, KafkaError
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_SECONDS = 10
 MAX_WATCHERS = 500
 WATCH_TIMEOUT_MS = 30_000
 MAX_WATCH_TIMEOUT_MS = 60_000
@@ -296,10 +297,16 @@ def _flanking_id(request: Request) -> int:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise HTTPException(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come within {BODY_SECONDS} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended within the body") from None
     return bytes(body)
 
 

@@ -21,8 +21,11 @@ from quorate_broker.config.setting import ConfigError
 from quorate_broker.config.settings import SETTINGS, Settings
 
 ENVIRONMENT_PREFIX = "QUORATE_"
-# Variables with our prefix that are other programs' settings.
-NOT_SETTINGS = re.compile(r"QUORATE_(CACHE|BED_\w+|TEST_\w+|OPERATOR_\w+)")
+# Variables with our prefix that are settings of the operator, the test bed and the tests.
+NOT_SETTINGS = re.compile(
+    r"QUORATE_(CACHE|PROVIDER|KEEP_CLUSTER|DEBIAN_MIRROR|KUBERNETES_BINARIES|REWRITE"
+    r"|(BED|TEST|OPERATOR)_\w+)"
+)
 # A Service called `quorate-admin` makes Kubernetes set QUORATE_ADMIN_PORT=tcp://10.0.0.7:9644 in
 # every pod of its namespace (service links). Those are nobody's configuration.
 SERVICE_LINK_NAME = re.compile(r"\w+(_SERVICE_HOST|_SERVICE_PORT\w*|_PORT_\d+_(TCP|UDP|SCTP)\w*)")

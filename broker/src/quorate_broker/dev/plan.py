@@ -22,6 +22,7 @@ FIRST_FLANKING_ID = 101
 FIXED = {
     "node.id": "--nodes",
     "node.role": "--flanking",
+    "pod.name": "--nodes",
     "data.dir": "--data",
     "listeners": "--port",
     "seeds": "--nodes and --rpc-port",

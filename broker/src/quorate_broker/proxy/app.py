@@ -7,12 +7,13 @@ the client comes again. Nothing that a client sends ends more than its own reque
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 EVERYBODY = AllowAll()
 MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_SECONDS = 30
 BODY_BUDGET_FACTOR = 8
 """Bodies of so many requests of the greatest length may be in memory at once."""
 
@@ -95,13 +97,19 @@ class _Handlers:
         told = request.headers.get("content-length", "")
         if told.isdigit() and int(told) > self._max_body_bytes:
             raise self._too_long()
-        async for chunk in request.stream():
-            body += chunk
-            self._buffered_bytes += len(chunk)
-            if len(body) > self._max_body_bytes:
-                raise self._too_long()
-            if self._buffered_bytes > self._budget_bytes:
-                raise Refusal(503, "too many requests at once; try again")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._buffered_bytes += len(chunk)
+                    if len(body) > self._max_body_bytes:
+                        raise self._too_long()
+                    if self._buffered_bytes > self._budget_bytes:
+                        raise Refusal(503, "too many requests at once; try again")
+        except TimeoutError:
+            raise Refusal(408, f"the body did not come within {BODY_SECONDS} s") from None
+        except ClientDisconnect:
+            raise Refusal(400, "the connection ended within the body") from None
 
     def _too_long(self) -> Refusal:
         return Refusal(413, f"the body is longer than {self._max_body_bytes} bytes")
