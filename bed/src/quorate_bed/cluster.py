@@ -13,13 +13,14 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from quorate_bed.progress import BedError
 
-DEFAULT_NAME = "quorate"
+DEFAULT_NAME = os.environ.get("QUORATE_CLUSTER", "quorate")
 
 
 class Hold(Protocol):
@@ -129,3 +130,19 @@ def connect(name: str = DEFAULT_NAME) -> Cluster:
     from quorate_bed.local.provider import LocalCluster
 
     return LocalCluster(name)
+
+
+@contextlib.contextmanager
+def borrowed(name: str = DEFAULT_NAME) -> Iterator[Cluster]:
+    """A running cluster for tests: one that ran before is kept, one that was made is removed.
+
+    QUORATE_KEEP_CLUSTER keeps that one too, which saves the next run its creation.
+    """
+    cluster = connect(name)
+    kept = cluster.exists() or bool(os.environ.get("QUORATE_KEEP_CLUSTER"))
+    cluster.create()
+    try:
+        yield cluster
+    finally:
+        if not kept:
+            cluster.delete()

@@ -173,7 +173,14 @@ def _dependencies(image: Image) -> Path:
 
 def _install(target: Path, what: list[str]) -> None:
     """Unpack wheels for the image's Python, whatever Python runs here."""
-    only = ["--no-deps", "--python-version", PYTHON, "--python-platform", PLATFORM]
+    only = [
+        "--no-deps",
+        "--link-mode=copy",
+        "--python-version",
+        PYTHON,
+        "--python-platform",
+        PLATFORM,
+    ]
     run([uv(), "pip", "install", "-q", "--target", target, *only, *what], timeout_s=900)
     shutil.rmtree(target / "bin", ignore_errors=True)  # their first line names a Python of here
     for record in target.glob("*.dist-info/RECORD"):

@@ -17,6 +17,7 @@ from quorate_bed.polling import eventually
 from quorate_bed.shell import CommandError
 
 Json = dict[str, Any]
+GONE_S = 90
 CLIENT_IMAGE = "quorate-client:dev"
 
 
@@ -62,6 +63,36 @@ class Kubectl:
         self("delete", kind, name, "--ignore-not-found", f"--wait={json.dumps(wait)}")
 
 
+@contextlib.contextmanager
+def namespace(kubectl: Kubectl) -> Iterator[None]:
+    """Make the namespace of `kubectl`, under the restricted pod security standard, and remove it.
+
+    One that a killed run has left is removed first. At the end it is gone altogether, so that its
+    pods do not use the machine any more.
+    """
+    _remove_namespace(kubectl)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    metadata = {"name": kubectl.namespace, "labels": labels}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    try:
+        yield
+    finally:
+        _remove_namespace(kubectl)
+
+
+def _remove_namespace(kubectl: Kubectl) -> None:
+    name = kubectl.namespace
+    if kubectl.get("namespace", name) is None:
+        return
+    kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+    kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+
+    def gone() -> bool:
+        return kubectl.get("namespace", name) is None
+
+    eventually(gone, deadline_s=GONE_S, what=f"namespace {name} gone")
+
+
 @dataclass(frozen=True, slots=True)
 class ClientPod:
     """A pod of the client image that waits to be used."""
@@ -69,9 +100,9 @@ class ClientPod:
     kubectl: Kubectl
     name: str = "client"
 
-    def start(self) -> None:
-        """The pod is there and ready afterwards."""
-        self.kubectl.apply(_client(self.name))
+    def start(self, node: str | None = None) -> None:
+        """The pod is there and ready afterwards, on that node when one is named."""
+        self.kubectl.apply(_client(self.name, node))
         eventually(self._ready, deadline_s=60, what=f"pod {self.name} ready")
 
     def run(self, *command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
@@ -143,7 +174,7 @@ def script(name: str) -> str:
     return resources.files("quorate_bed").joinpath("scripts", name).read_text()
 
 
-def _client(name: str) -> Json:
+def _client(name: str, node: str | None) -> Json:
     container = {
         "name": "client",
         "image": CLIENT_IMAGE,
@@ -168,5 +199,6 @@ def _client(name: str) -> Json:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
+            **({"nodeName": node} if node else {}),
         },
     }

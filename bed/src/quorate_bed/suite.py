@@ -47,7 +47,7 @@ def _pytest(*args: str) -> tuple[str, ...]:
     return ("python", "-m", "pytest", "-q", *args)
 
 
-UNIT = ("tests/broker", "tests/operator", "tests/test_tidy.py")
+UNIT = ("tests/broker", "tests/operator", "tests/bed", "tests/test_tidy.py")
 PARTS = (
     Part(
         "lint",
@@ -69,7 +69,7 @@ PARTS = (
     Part(
         "kubernetes",
         "the product on a real Kubernetes",
-        (_pytest("tests/bed", "tests/kube", "-m", "not full"),),
+        (_pytest("tests/bed", "tests/kube", "-m", "kube and not full"),),
     ),
     Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full"),), quick=False),
 )

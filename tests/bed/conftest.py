@@ -1,0 +1,24 @@
+"""A cluster for the tests of the test bed itself: bare, without operator. See tests/kube too."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from quorate_bed import cluster as clusters
+from quorate_bed import images, kube
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[clusters.Cluster]:
+    """One that runs is used and kept, otherwise one is made and removed at the end."""
+    with clusters.borrowed() as borrowed:
+        images.build_and_load(borrowed, ("client",))
+        yield borrowed
+
+
+@pytest.fixture
+def kubectl(cluster: clusters.Cluster) -> Iterator[kube.Kubectl]:
+    """kubectl in a namespace of its own under the restricted pod security standard."""
+    bound = kube.Kubectl(cluster, "t-bed")
+    with kube.namespace(bound):
+        yield bound

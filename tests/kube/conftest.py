@@ -1,0 +1,85 @@
+"""Fixtures of the tests that need a real Kubernetes with the operator in it.
+
+    cluster      the cluster (session): one that runs is used and kept, otherwise one is made and
+                 removed at the end, unless QUORATE_KEEP_CLUSTER is set
+    namespace    a namespace of its own for each test, under the restricted pod security standard
+    kubectl      kubectl in that namespace, with JSON in and out (`quorate_bed.kube.Kubectl`)
+    client_pod   a pod with Kafka clients in that namespace (`quorate_bed.kube.ClientPod`)
+    eventually   wait for something with a deadline (`quorate_bed.polling.eventually`)
+
+When a test fails, what a person would look at next is added to its report.
+"""
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quorate_bed import cluster as clusters
+from quorate_bed import install, kube, polling
+from quorate_bed.shell import CommandError
+
+HERE = Path(__file__).parent
+EXPLAINED = (
+    ("get", "brokerclusters", "-o", "yaml"),
+    ("get", "statefulsets,pods,services,pvc", "-o", "wide"),
+    ("get", "events", "--sort-by=.lastTimestamp"),
+    ("logs", "-l", "quorate.dev/cluster", "--tail=60", "--prefix", "--ignore-errors"),
+    ("logs", "-n", install.NAMESPACE, "deploy/quorate-operator", "--tail=60"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.kube)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[clusters.Cluster]:
+    with clusters.borrowed() as borrowed:
+        install.ready(borrowed.name)
+        yield borrowed
+
+
+@pytest.fixture
+def namespace(cluster: clusters.Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    name = f"t-{words[:40].strip('-')}"
+    with kube.namespace(kube.Kubectl(cluster, name)):
+        yield name
+
+
+@pytest.fixture
+def kubectl(cluster: clusters.Cluster, namespace: str) -> kube.Kubectl:
+    return kube.Kubectl(cluster, namespace)
+
+
+@pytest.fixture
+def client_pod(kubectl: kube.Kubectl) -> kube.ClientPod:
+    pod = kube.ClientPod(kubectl)
+    pod.start()
+    return pod
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    return polling.eventually
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    kubectl = getattr(item, "funcargs", {}).get("kubectl")
+    if report.when == "call" and report.failed and kubectl is not None:
+        for words in EXPLAINED:
+            try:
+                said = kubectl(*words, timeout_s=20)
+            except CommandError as error:
+                said = str(error)
+            report.sections.append((f"kubectl {' '.join(words)}", said))
+    return report
