@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.testing.kafka_client import until
 from quorate_broker.testing.stub_node import StubNode, ask
 from quorate_broker.wire.messages import create_partitions, create_topics, delete_topics
 
@@ -115,6 +116,34 @@ class TestCreateTopics:
         assert answer.error_code == 0
         replicas = [one.replicas for one in node.image.topics["t"].partitions]
         assert replicas == [(3, 1), (2, 3)]
+
+    def test_the_answer_waits_a_moment_for_the_topic_to_be_led(self) -> None:
+        node = StubNode()
+        node.hold_leaders = True
+
+        async def run() -> None:
+            request = create_topics.CreateTopicsRequest(topics=[new("t")], timeout_ms=1000)
+            asked = asyncio.create_task(ask(node, request, 7))
+            await until(lambda: "t" in node.image.topics)
+            await asyncio.sleep(0)
+            assert not asked.done()
+            node.lead_all()
+            assert (await asked).topics[0].error_code == 0
+
+        asyncio.run(run())
+
+    def test_but_not_for_long(self) -> None:
+        node = StubNode()
+        node.hold_leaders = True
+
+        async def run() -> None:
+            request = create_topics.CreateTopicsRequest(topics=[new("t")], timeout_ms=1000)
+            asked = asyncio.create_task(ask(node, request, 7))
+            await until(lambda: "t" in node.image.topics)
+            node.clock.now_ms += 1_000
+            assert (await asked).topics[0].error_code == 0
+
+        asyncio.run(run())
 
     def test_a_key_with_one_possible_value_may_be_set_to_it(self) -> None:
         node = StubNode()

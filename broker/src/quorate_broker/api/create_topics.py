@@ -41,6 +41,9 @@ async def handle(
         results = await admin.results_or_error(context, command, request.timeout_ms, len(good))
         for new, result in zip(good, results, strict=True):
             answers[new.name] = _answer(context, new, result)
+        made = [result.name for result in results if result.name and not result.code]
+        if not request.validate_only:
+            await admin.await_leaders(context, made)
     return create_topics.CreateTopicsResponse(
         topics=[answers[name] for name in dict.fromkeys(topic.name for topic in request.topics)]
     )

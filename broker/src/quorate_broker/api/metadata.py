@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
-from quorate_broker.api import brokers, rights, topics
+from quorate_broker.api import admin, brokers, rights, topics
 from quorate_broker.api.context import Call, Context
 from quorate_broker.api.principal import CLUSTER_NAME, Operation, ResourceType
 from quorate_broker.cluster import commands
@@ -79,6 +79,7 @@ async def _create_first(
         # Nobody leads the metadata just now: whoever asks again may be luckier.
         code = ErrorCode.LEADER_NOT_AVAILABLE if error.code.retriable else error.code
         refusals = dict.fromkeys(missing, code)
+    await admin.await_leaders(context, [name for name in missing if name not in refusals])
     return _response(context, call, request, dict.fromkeys(missing, _NOT_YET) | refusals)
 
 

@@ -164,7 +164,7 @@ class StubNode:
 
     def __init__(self, brokers: int = 1, **settings: Any) -> None:
         self.settings = config.Settings(**settings)
-        self.clock: seams.Clock = StubClock()
+        self.clock = StubClock()
         self.authorizer: Authorizer = AllowAll()
         self.me = 1
         self.controller_id = 1
@@ -173,6 +173,8 @@ class StubNode:
         self.leaders: dict[tuple[uuid.UUID, int], Leadership] = {}
         self.unreachable: KafkaError | None = None
         """Raised for every command to the metadata leader."""
+        self.hold_leaders = False
+        """New partitions have no leader until `lead_all` is called."""
         self.commands: list[object] = []
         self._next_producer_id = 1000
         self._machine = machine.ClusterMachine(
@@ -243,13 +245,30 @@ class StubNode:
                 )
             )
 
+    def lead_all(self) -> None:
+        """This node leads every partition that it hosts."""
+        for (topic_id, index), partition in self.partitions.items():
+            self._lead(topic_id, index, partition)
+
+    def _lead(self, topic_id: uuid.UUID, index: int, partition: MemoryPartition) -> None:
+        partition.is_leader = True
+        replicas = self.image.topics_by_id[topic_id].partitions[index].replicas
+        self.leaders[topic_id, index] = Leadership(1, 1, replicas)
+
     def _host(self) -> None:
-        for topic in self.image.topics.values():
-            for one in topic.partitions:
-                key = topic.id, one.index
-                if key not in self.partitions:
-                    self.partitions[key] = MemoryPartition()
-                    self.leaders[key] = Leadership(1, 1, one.replicas)
+        """Have what the image says, and nothing else."""
+        wanted = {
+            (topic.id, one.index)
+            for topic in self.image.topics.values()
+            for one in topic.partitions
+        }
+        for gone in self.partitions.keys() - wanted:
+            del self.partitions[gone]
+        for topic_id, index in sorted(wanted - self.partitions.keys()):
+            partition = MemoryPartition(is_leader=False)
+            self.partitions[topic_id, index] = partition
+            if not self.hold_leaders:
+                self._lead(topic_id, index, partition)
 
 
 async def ask(node: StubNode, request: object, version: int, **call: Any) -> Any:
