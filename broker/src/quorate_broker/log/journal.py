@@ -167,9 +167,10 @@ class StateJournal:
         self._size = len(job.content) if job.rewrite else self._size + len(job.content)
 
     def close(self) -> None:
-        """Write what is pending, close the file. Blocking; no job may be in flight."""
+        """Write what is pending, close the file. Blocking; no job may be running."""
         if self.failed is None:
-            assert self._job is None, "wait for the job in flight"
+            if self._job is not None:
+                self.job_done(self._job)
             job = self.take_job()
             if job is not None:
                 job.run()

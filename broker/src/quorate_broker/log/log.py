@@ -11,30 +11,28 @@ An acknowledgement may only ever stand on `synced_index`. A job that failed is f
 job is handed out, and nothing is synced again (decision 12). A log whose bytes are `corrupt` is
 read-only for good: its replica gives no vote and is filled again from the leader (decision 10).
 
-Where to read next: `layout` (the shape), `tail` (entries in memory), `jobs` (what a thread does),
-`recovery` (opening), `reader` (old data), `lookup` (search by time).
+Where to read next: `view` (the reading half), `layout` (the shape), `tail` (entries in memory),
+`jobs` (what a thread does), `recovery` (opening).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quorate_broker.log import checkpoint as checkpoints
-from quorate_broker.log import lookup, recovery
+from quorate_broker.log import recovery
 from quorate_broker.log.disk import Buffer, Disk
-from quorate_broker.log.errors import BelowLogStartError, CorruptLogError
-from quorate_broker.log.jobs import IndexWrite, Job, Reserve, SegmentWrite, Truncation
+from quorate_broker.log.jobs import IndexWrite, Reserve, SegmentWrite, Truncation
+from quorate_broker.log.jobs import Job as Job
 from quorate_broker.log.layout import Layout, Segment, note
 from quorate_broker.log.openfiles import OpenFiles
-from quorate_broker.log.reader import Found, follow
-from quorate_broker.log.recovery import RecoveryReport
-from quorate_broker.log.tail import Entry, Tail
-from quorate_broker.log.terms import TermTable
+from quorate_broker.log.reader import follow
+from quorate_broker.log.recovery import RecoveryReport as RecoveryReport
+from quorate_broker.log.tail import Entry
+from quorate_broker.log.view import LogView
+from quorate_broker.log.view import Slice as Slice
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader, InternalKind
-
-_REPLAY_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +43,6 @@ class LogSettings:
     index_interval_bytes: int = 16 << 10
     preallocate_bytes: int = 16 << 20
     cache_bytes: int = 4 << 20  # recent batches kept in memory for followers and tail readers
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Whole entries for a follower; `last_index` = first_index - 1 when there is nothing."""
-
-    batches: list[memoryview]
-    last_index: int
 
 
 @dataclass(slots=True)
@@ -66,21 +56,17 @@ class _Cut:
     lowered: tuple[IndexWrite, bytes] | None = None
 
 
-class Log:
+class Log(LogView):
     """See the module. Not thread-safe: one loop calls it; only `Job.run` may be elsewhere."""
 
     def __init__(
         self, disk: Disk, path: str, settings: LogSettings, recovered: recovery.Recovered
     ) -> None:
+        files = OpenFiles(disk, path, recovered.layout)
+        super().__init__(path, recovered.layout, files, recovered.report.corrupt)
         self.settings = settings
         self.recovery: RecoveryReport = recovered.report
-        self.corrupt: str | None = recovered.report.corrupt
-        """Why these bytes cannot be trusted (found at open or by a later read), else None."""
         self._disk = disk
-        self._path = path
-        self._layout = recovered.layout
-        self._files = OpenFiles(disk, path, self._layout)
-        self._tail = Tail()
         self._unsealed: list[Segment] = self._layout.segments[-1:]
         self._synced_index = self._layout.next_index - 1
         self._job: Job | None = None
@@ -101,35 +87,10 @@ class Log:
         found = recovery.open_log(disk, path, settings.index_interval_bytes, wall_ms)
         return cls(disk, path, settings, found)
 
-    # ------------------------------------------------------------------------------ where it ends
-
     @property
     def failed(self) -> OSError | None:
         """The error that ended this log's writing, else None. Never cleared."""
         return self._job.error if self._job is not None else None
-
-    @property
-    def start_offset(self) -> int:
-        return self._layout.start_offset
-
-    @property
-    def next_offset(self) -> int:
-        return self._layout.next_offset
-
-    @property
-    def first_index(self) -> int:
-        """Of the first kept entry; 0 in a log that never was trimmed."""
-        return self._layout.first_index
-
-    @property
-    def last_index(self) -> int:
-        """-1 when there never was an entry."""
-        return self._layout.next_index - 1
-
-    @property
-    def last_term(self) -> int:
-        """0 when there never was an entry."""
-        return self._layout.terms.last
 
     @property
     def synced_index(self) -> int:
@@ -137,17 +98,9 @@ class Log:
         return self._synced_index
 
     @property
-    def size_bytes(self) -> int:
-        return self._layout.size_bytes
-
-    @property
     def pending_bytes(self) -> int:
         """Appended, not yet handed to a job: what a limit on appends should look at."""
         return self._tail.pending_bytes
-
-    @property
-    def terms(self) -> TermTable:
-        return self._layout.terms
 
     # ------------------------------------------------------------------------------------ writing
 
@@ -411,10 +364,11 @@ class Log:
     def close(self) -> None:
         """Clean stop: write what is pending, trim, checkpoint, close the files. Blocking.
 
-        A failed or corrupt log only closes its files. No job may be in flight.
+        A failed or corrupt log only closes its files. No job may be running.
         """
         if self.corrupt is None and self.failed is None:
-            assert self._job is None, "wait for the job in flight"
+            if self._job is not None:
+                self.job_done(self._job)
             if self._on_disk_index != self.last_index or self._cut or not self._layout.segments:
                 self._wants_checkpoint = not self._is_new or self._tail.pending_bytes > 0
             job = self.take_job()
@@ -433,136 +387,3 @@ class Log:
         self._disk.truncate(active.handle, active.size)
         self._disk.sync(active.handle)
         active.allocated = active.size
-
-    # ------------------------------------------------------------------------------------ reading
-
-    def term_at(self, index: int) -> int | None:
-        """Also answers for first_index - 1 (index -1: term 0). None before that and at the end."""
-        return self._layout.terms.at(index) if index <= self.last_index else None
-
-    def end_of_term(self, term: int) -> tuple[int, int]:
-        """(greatest known term <= `term`, its last index); (0, -1) when all known are greater."""
-        return self._layout.terms.end_of(term, self.last_index)
-
-    def end_offset_of_term(self, term: int) -> tuple[int, int]:
-        """As Kafka's OffsetForLeaderEpoch: (term, end offset), (-1, -1) for a term to come."""
-        terms = self._layout.terms
-        if term == terms.last:
-            return term, self.next_offset
-        start = terms.start_after(term)
-        if start is None:
-            return -1, -1
-        known, last_index = terms.end_of(term, self.last_index)
-        return known if last_index >= self.first_index else term, self._layout.internals.offset_at(
-            start
-        )
-
-    def high_watermark(self, commit_index: int) -> int:
-        """The offset behind the last record at or below `commit_index`."""
-        return self._layout.internals.offset_at(commit_index + 1)
-
-    def index_of_offset(self, offset: int) -> int:
-        """The index of the record that has, or will have, this offset."""
-        return self._layout.internals.index_of(offset)
-
-    def slice(self, first_index: int, max_bytes: int) -> Slice:
-        """Entries from the one that begins at `first_index`, internals too; at least one.
-
-        Raises BelowLogStartError when they are gone, CorruptLogError when they do not read back.
-        """
-        self._must_be_sound()
-        if first_index < self.first_index:
-            raise BelowLogStartError(f"index {first_index} is before {self.first_index}")
-        assert first_index <= self.last_index + 1, "not behind the end"
-        if first_index > self.last_index:
-            return Slice([], self.last_index)
-        if self._tail.covers_index(first_index):
-            entries = self._tail.slice(first_index, max_bytes)
-            assert entries[0].first_index == first_index, "an index at a batch border"
-            return Slice([entry.data for entry in entries], entries[-1].last_index)
-        segment = self._layout.segment_of_index(first_index)
-        batches: list[memoryview] = []
-        last_index = first_index - 1
-        left = max_bytes
-        for found in self._old_entries(segment, first_index, max_bytes):
-            assert found.place.index >= first_index, "an index at a batch border"
-            left -= len(found.data)
-            if left < 0 and batches:
-                break
-            batches.append(found.data)
-            last_index = found.last_index
-        return Slice(batches, last_index)
-
-    def read(self, offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
-        """Whole batches, no internals; the first contains `offset`; all end <= `end_offset`.
-
-        At least one, if there is one. Raises BelowLogStartError, CorruptLogError.
-        """
-        self._must_be_sound()
-        if offset < self.start_offset:
-            raise BelowLogStartError(f"offset {offset} is before {self.start_offset}")
-        end_offset = min(end_offset, self.next_offset)
-        if offset >= end_offset:
-            return []
-        if self._tail.covers_offset(offset):
-            return self._tail.read(offset, max_bytes, end_offset)
-        batches: list[memoryview] = []
-        left = max_bytes
-        segment = self._layout.segment_of_offset(offset)
-        for found in self._old_entries(segment, self.index_of_offset(offset), max_bytes):
-            if found.header.next_offset > end_offset:
-                break
-            if found.is_internal:
-                continue
-            left -= len(found.data)
-            if left < 0 and batches:
-                break
-            batches.append(found.data)
-        return batches
-
-    def _old_entries(self, segment: Segment, index: int, max_bytes: int) -> Iterator[Found]:
-        """Entries of one segment from the one that holds `index`, read from disk and checked."""
-        try:
-            reader = self._files.reader(segment)
-            assert segment.index is not None, "loaded"
-            number = segment.index.floor_of_index(index)
-            yield from reader.entries(number, index, max_bytes + segment.index.interval)
-        except CorruptLogError as error:
-            self.corrupt = f"{self._path}: {error}"
-            raise
-
-    def _load_index(self, segment: Segment) -> None:
-        if segment.index is None:
-            self._files.prepare(segment)
-
-    def _must_be_sound(self) -> None:
-        if self.corrupt is not None:
-            raise CorruptLogError(self.corrupt)
-
-    def walk(self, index: int, step: int) -> Iterator[tuple[int, BatchHeader, memoryview]]:
-        """(first index, header, bytes) of every entry from the one that begins at `index`."""
-        while index <= self.last_index:
-            for data in self.slice(index, step).batches:
-                header = batch.parse_header(data)
-                yield index, header, data
-                index += max(1, header.last_offset_delta + 1)
-
-    def replay_headers(self, from_index: int) -> Iterator[tuple[int, BatchHeader]]:
-        """(index of its last record, header) of every entry that begins at or after `from_index`,
-        internal ones too; call with `checkpoint_index + 1`."""
-        for first_index, header, _ in self.walk(from_index, _REPLAY_STEP):
-            yield first_index + max(0, header.last_offset_delta), header
-
-    def offset_for_time(self, timestamp_ms: int, end_offset: int) -> tuple[int, int] | None:
-        """(offset, timestamp) of the first record below `end_offset` not older than this."""
-        return lookup.first_not_older(self, timestamp_ms, end_offset)
-
-    def max_timestamp(self, end_offset: int) -> tuple[int, int] | None:
-        """(offset, timestamp) of the first record below `end_offset` with the greatest time."""
-        return lookup.newest(self, end_offset)
-
-    def indexed_segments(self) -> Iterator[Segment]:
-        """Segments in order, each with its index loaded; for `lookup`."""
-        for segment in self._layout.segments:
-            self._load_index(segment)
-            yield segment

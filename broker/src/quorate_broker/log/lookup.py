@@ -13,12 +13,12 @@ from quorate_broker.wire import batch
 from quorate_broker.wire.batch import LOG_APPEND_TIME, BatchHeader
 
 if TYPE_CHECKING:
-    from quorate_broker.log.log import Log
+    from quorate_broker.log.view import LogView
 
 _STEP = 256 << 10
 
 
-def first_not_older(log: Log, timestamp_ms: int, end_offset: int) -> tuple[int, int] | None:
+def first_not_older(log: LogView, timestamp_ms: int, end_offset: int) -> tuple[int, int] | None:
     """(offset, timestamp) of the first record below `end_offset` of at least this time."""
     for segment in log.indexed_segments():
         assert segment.index is not None, "loaded"
@@ -35,29 +35,29 @@ def first_not_older(log: Log, timestamp_ms: int, end_offset: int) -> tuple[int, 
     return None
 
 
-def newest(log: Log, end_offset: int) -> tuple[int, int] | None:
+def newest(log: LogView, end_offset: int) -> tuple[int, int] | None:
     """(offset, timestamp) of the first record below `end_offset` with the greatest time."""
     greatest = NO_TIME
-    for segment in log.indexed_segments():
+    segments = list(log.indexed_segments())
+    ends = [segment.base_offset for segment in segments[1:]] + [log.next_offset]
+    for segment, end in zip(segments, ends, strict=True):
+        if segment.max_timestamp <= greatest:
+            continue
+        # The index knows the greatest time before its last entry; only what is behind is walked.
         index = segment.index
         assert index is not None, "loaded"
         number = index.floor_of_offset(end_offset - 1)
         if number < 0:
             break
-        greatest = max(greatest, index.times[number])
-        behind = segment.base_offset
-        for header, _ in _record_batches(log, index.indexes[number], end_offset):
-            if header.base_offset < behind:
-                break
-            greatest = max(greatest, header.max_timestamp)
-            behind = header.next_offset
-            if segment.max_timestamp <= greatest:
-                break
+        times = [index.times[number]]
+        for header, _ in _record_batches(log, index.indexes[number], min(end, end_offset)):
+            times.append(header.max_timestamp)
+        greatest = max(greatest, *times)
     return None if greatest == NO_TIME else first_not_older(log, greatest, end_offset)
 
 
 def _record_batches(
-    log: Log, index: int, end_offset: int
+    log: LogView, index: int, end_offset: int
 ) -> Iterator[tuple[BatchHeader, memoryview]]:
     """Batches with records of clients that begin below `end_offset`, from `index` on."""
     for _, header, data in log.walk(index, _STEP):
