@@ -62,6 +62,8 @@ class Options:
 def draw(dice: random.Random) -> Options:
     """The options of a run."""
     delay_low = dice.choice((100, 500, 2_000))
+    delay_high = delay_low * dice.choice((2, 10, 50))
+    is_far = delay_high > 25_000  # one small append per round trip would be slower than the load
     sync_low = dice.choice((100, 1_000))
 
     def weight() -> int:
@@ -75,7 +77,7 @@ def draw(dice: random.Random) -> Options:
         record_bytes=dice.choice((1, 60, 400)),
         think_us=dice.choice((10_000, 30_000, 60_000)),
         delay_low_us=delay_low,
-        delay_high_us=delay_low * dice.choice((2, 10, 50)),
+        delay_high_us=delay_high,
         loss=dice.choice((0.0, 0.0, 0.01, 0.1)),
         duplicate=dice.choice((0.0, 0.0, 0.02, 0.2)),
         reset=dice.choice((0.0, 0.001, 0.01)),
@@ -94,7 +96,7 @@ def draw(dice: random.Random) -> Options:
         bridge=dice.choice((0, 0, 1)),
         transfer=weight(),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
-        inflight=dice.choice((1, 4, 64)),
+        inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),
         segment_bytes=dice.choice((1_000, 4_000, 1 << 20)),
         cache_bytes=dice.choice((200, 2_000, 1 << 20)),
         checkpoint_ms=dice.choice((200, 1_000, 5_000)),
