@@ -120,9 +120,10 @@ def test_a_partition_that_does_not_exist_is_that_records_error_alone() -> None:
     assert placed == [Placed(7, -1, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION), Placed(0, 100)]
 
 
-def test_a_partition_between_two_leaders_is_asked_again() -> None:
+def test_a_partition_that_loses_its_leader_is_asked_again() -> None:
     context = FakeContext()
-    answers = iter([ErrorCode.LEADER_NOT_AVAILABLE, ErrorCode.NOT_LEADER_OR_FOLLOWER])
+    lost, gone = ErrorCode.REQUEST_TIMED_OUT, ErrorCode.LEADER_NOT_AVAILABLE
+    answers = iter([lost, gone, ErrorCode.NOT_LEADER_OR_FOLLOWER])
     context.fail = lambda partition: next(answers, None)
     assert produce(context, ProxyRecord(None, b"a", 0)) == [Placed(0, 100)]
 
@@ -136,9 +137,9 @@ def test_without_a_leader_it_gives_up_at_the_timeout() -> None:
 
 def test_other_errors_are_told_at_once_and_do_not_touch_other_partitions() -> None:
     context = FakeContext()
-    context.fail = lambda partition: ErrorCode.NOT_ENOUGH_REPLICAS if partition == 0 else None
+    context.fail = lambda partition: ErrorCode.INVALID_RECORD if partition == 0 else None
     placed = produce(context, ProxyRecord(None, b"a", 0), ProxyRecord(None, b"b", 1))
-    assert placed == [Placed(0, -1, ErrorCode.NOT_ENOUGH_REPLICAS), Placed(1, 200)]
+    assert placed == [Placed(0, -1, ErrorCode.INVALID_RECORD), Placed(1, 200)]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Any broker takes any record: the node appends where it leads and forwards elsewhere. Batches for
 different partitions go out together, those for one partition one after the other, and when one
 fails the later ones for that partition are not tried: a partition keeps the order of the request.
-A partition between two leaders is asked again until the time-out, as a Kafka client would, which
+A partition that loses its leader is asked again until the time-out, as a Kafka client would, which
 may write a record twice, as a Kafka client without idempotence may.
 """
 
@@ -24,7 +24,17 @@ Append = Callable[[uuid.UUID, int, bytearray, int], Awaitable[int]]
 """(topic id, partition, one batch, time-out in ms) -> base offset, once a majority has it."""
 
 RETRY_SECONDS = 0.05
-RETRIED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.LEADER_NOT_AVAILABLE)
+RETRIED = frozenset(
+    {
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.KAFKA_STORAGE_ERROR,  # of that leader; there will be another one
+        ErrorCode.NOT_CONTROLLER,  # the broker it was forwarded to is still starting
+        ErrorCode.NETWORK_EXCEPTION,
+        ErrorCode.REQUEST_TIMED_OUT,  # before our own time is over: the leader was lost
+    }
+)
+"""Worth another try within the time-out."""
 RECORD_OVERHEAD_BYTES = 32
 """At most what the format adds to a record without headers."""
 
