@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 ASK_SECONDS = 2.0
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 0.5
 GOODBYE_SECONDS = 2.0
 
 
