@@ -64,7 +64,10 @@ def _answer(context: Context, call: Call, key_type: int, key: str) -> Answer:
 
 def _coordinator(context: Context, call: Call, key_type: int, key: str) -> tuple[int, Endpoint]:
     if key_type == _TRANSACTION:
-        raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "there are no transactions yet")
+        # The one code that every client takes as final; on "not available" they would ask for ever.
+        raise KafkaError(
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "there are no transactions yet"
+        )
     if key_type != _GROUP:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"unknown key type {key_type}")
     if not groups.allowed(context, call, Operation.DESCRIBE, key):
