@@ -179,7 +179,7 @@ class TestFindCoordinator:
 
     @pytest.mark.parametrize(
         ("key_type", "code"),
-        [(1, ErrorCode.COORDINATOR_NOT_AVAILABLE), (7, ErrorCode.INVALID_REQUEST)],
+        [(1, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED), (7, ErrorCode.INVALID_REQUEST)],
     )
     def test_other_kinds_of_keys_have_no_coordinator(
         self, node: Node, key_type: int, code: ErrorCode
