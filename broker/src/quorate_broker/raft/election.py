@@ -62,7 +62,7 @@ def ask(state: State) -> None:
 
 def stand(state: State, transfer: bool = False) -> None:
     """Vote: a new term, a vote for oneself (counted when it is on disk), and a request for more."""
-    state.hard = HardState(state.term + 1, state.me)
+    state.enter(HardState(state.term + 1, state.me))
     state.become(Role.CANDIDATE)
     state.leader = None
     state.votes = {}

@@ -109,9 +109,7 @@ class State:
         """Be a follower in `term` (not below the own one), of `leader` if it is known."""
         assert term >= self.term
         if term > self.term:
-            self.hard = HardState(term)
-            self.matched = self.acked = self.commit_index
-            self.ack_due = False
+            self.enter(HardState(term))
         else:
             assert self.role is not Role.LEADER or leader is None, f"two leaders in term {term}"
             assert self.leader is None or leader is None or self.leader == leader
@@ -121,6 +119,14 @@ class State:
         self.leader = leader
         self.leading = None
         self.votes = {}
+
+    def enter(self, hard: HardState) -> None:
+        """A new term: what was equal to the last leader's log need not be equal to the next one's,
+        but for what is committed."""
+        assert hard.term > self.term
+        self.hard = hard
+        self.matched = self.acked = self.commit_index
+        self.ack_due = False
 
     def restart_timer(self) -> None:
         low, high = self.settings.election_min_ms, self.settings.election_max_ms
