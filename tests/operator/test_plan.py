@@ -171,7 +171,7 @@ def test_volumes_grow_and_never_shrink(converged, wanted, found, grows):
     wish, manifests = converged(
         spec={"storage": {"size": wanted}},
         children=as_live(manifests),
-        volumes=(VolumeClaim("data-orders-broker-0", "u", found),),
+        volumes=(VolumeClaim("data-orders-broker-0", "u", found, found),),
     )
     actions = [str(action) for action in plan(wish, manifests)]
     assert actions == ([f"grow volume data-orders-broker-0 to {wanted}"] if grows else [])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from quorate_operator.facts import Member
+from quorate_operator.facts import Member, VolumeClaim
 from quorate_operator.plan import events, status
 from quorate_operator.plan.actions import MarkLeader
-from quorate_operator.plan.status import Passed
+from quorate_operator.plan.conditions import Passed
 from quorate_operator.status import BrokerClusterStatus
 
 IMAGE = "quorate-broker:0.1.0"
@@ -51,6 +51,7 @@ def test_a_serving_cluster_says_who_leads(scene):
         "Ready": ("True", "Serving"),
         "Reconciling": ("False", "Settled"),
         "Stalled": ("False", "Free"),
+        "StorageReady": ("True", "Bound"),
         "UpToDate": ("True", "Current"),
     }
     assert found.listeners[0].bootstrap_servers == "orders-bootstrap.shop.svc:9092"
@@ -220,6 +221,15 @@ def test_brokers_of_an_older_template_are_named(scene):
     assert found is not None
     assert found.status == "False"
     assert "orders-broker-0, orders-broker-2." in found.message
+
+
+@pytest.mark.parametrize(
+    ("capacity", "expected"),
+    [("2Gi", ("True", "Bound")), ("1Gi", ("False", "Growing")), ("", ("False", "Growing"))],
+)
+def test_a_volume_that_is_still_growing_is_told(scene, capacity, expected):
+    volumes = (VolumeClaim("data-orders-broker-0", "u", "2Gi", capacity),)
+    assert conditions(told(serving(scene, volumes=volumes)))["StorageReady"] == expected
 
 
 def test_an_even_number_of_brokers_is_a_warning(scene):

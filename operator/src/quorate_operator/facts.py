@@ -69,6 +69,9 @@ class VolumeClaim:
     name: str
     uid: str
     size: str
+    """What was asked for."""
+    capacity: str
+    """What is there; empty before there is anything."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

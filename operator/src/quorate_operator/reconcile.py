@@ -17,25 +17,23 @@ from typing import Final
 
 import pydantic
 
-from quorate_operator import kube, model, render
-from quorate_operator.facts import DefaultImage, Json, Observed, Pod, View, VolumeClaim
+from quorate_operator import kube, model, reading, render
+from quorate_operator.facts import DefaultImage, Json, Observed, Pod, View
 from quorate_operator.kube import Conflict, Kube, KubeError
 from quorate_operator.metrics import WRITES
 from quorate_operator.names import (
     LEADER_LABEL,
     MANAGER,
-    ROLE_LABEL,
     STATUS_MANAGER,
     Key,
-    Role,
     selector_text,
 )
 from quorate_operator.plan import events, plan
 from quorate_operator.plan import status as telling
 from quorate_operator.plan.actions import Action, Apply, GrowVolume, MarkLeader
+from quorate_operator.plan.conditions import Passed
 from quorate_operator.plan.events import Event
 from quorate_operator.plan.inputs import Wish
-from quorate_operator.plan.status import Passed
 from quorate_operator.plan.subject import subject
 from quorate_operator.seams import Clock, stamp, token
 from quorate_operator.status import BrokerClusterStatus
@@ -74,7 +72,7 @@ class Reconciler:
     async def pods(self, key: Key) -> tuple[Pod, ...]:
         """The pods of a cluster, before anything else is known about it."""
         found = await self._kube.all("Pod", key.namespace, selector_text(key))
-        return tuple(pod for pod in map(_pod, found) if pod is not None)
+        return tuple(pod for pod in map(reading.pod, found) if pod is not None)
 
     async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result:
         """One pass; `views` by uid of the pod."""
@@ -122,7 +120,7 @@ class Reconciler:
         if found is None:
             return None
         *children, pods, volumes = [task.result() for task in lists]
-        running = tuple(pod for pod in map(_pod, pods) if pod is not None)
+        running = tuple(pod for pod in map(reading.pod, pods) if pod is not None)
         return Observed(
             key=key,
             cluster=found,
@@ -132,7 +130,7 @@ class Reconciler:
                 for child in several
             },
             pods=running,
-            volumes=tuple(_volume(volume) for volume in volumes),
+            volumes=tuple(reading.volume(volume) for volume in volumes),
             views={pod.name: views[pod.uid] for pod in running if pod.uid in views},
             now=self._clock.now(),
         )
@@ -239,46 +237,3 @@ def _event(observed: Observed, event: Event, suffix: str) -> Json:
             "uid": metadata.get("uid", ""),
         },
     }
-
-
-def _pod(raw: Json) -> Pod | None:
-    """None for a pod with our label that is not one of ours."""
-    metadata, status = raw["metadata"], raw.get("status", {})
-    labels = metadata.get("labels", {})
-    role, ordinal = labels.get(ROLE_LABEL), metadata["name"].rpartition("-")[2]
-    if role not in ("broker", "flanking") or not ordinal.isdecimal():
-        return None
-    known: Role = role
-    conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
-    return Pod(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        role=known,
-        ordinal=int(ordinal),
-        ip=status.get("podIP", ""),
-        ready=conditions.get("Ready") == "True",
-        terminating="deletionTimestamp" in metadata,
-        labelled_leader=labels.get(LEADER_LABEL) == "true",
-        revision=labels.get("controller-revision-hash", ""),
-        trouble=_trouble(status),
-    )
-
-
-def _trouble(status: Json) -> str:
-    """Why its container does not run: ImagePullBackOff, CrashLoopBackOff, Unschedulable..."""
-    for container in status.get("containerStatuses", []):
-        state = container.get("state", {})
-        reason = (state.get("waiting") or state.get("terminated") or {}).get("reason", "")
-        if reason and reason not in ("ContainerCreating", "PodInitializing"):
-            return str(reason)
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return str(condition.get("reason", "Unschedulable"))
-    return ""
-
-
-def _volume(raw: Json) -> VolumeClaim:
-    requests = raw["spec"].get("resources", {}).get("requests", {})
-    return VolumeClaim(
-        raw["metadata"]["name"], raw["metadata"]["uid"], str(requests.get("storage", ""))
-    )

@@ -111,7 +111,7 @@ class Workers:
             waker.clear()
             result = await self._pass(key, followers.views)
             if not result.exists and not waker.is_set():
-                LOGGER.info("%s: gone", key)
+                LOGGER.debug("%s: gone", key)
                 return
             if result.outcome != "failed" or result.pods:
                 followers.follow(result.pods)

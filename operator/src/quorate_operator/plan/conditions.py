@@ -1,0 +1,181 @@
+"""The conditions: one verdict each, with a reason for machines and a sentence for people. Pure.
+
+Ready        clients are served: someone leads and a broker takes connections
+Reconciling  the operator, or Kubernetes on its behalf, is still changing something
+Stalled      something was refused and needs a person
+QuorumAvailable, FullyReplicated, UpToDate, StorageReady say more; the warnings Insecure,
+EvenBrokers and Paused are there only while they are true
+
+Messages hold no counters and no times, so that a steady cluster keeps a steady status.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from quorate_operator.plan import nodes, quantity
+from quorate_operator.plan.actions import Action
+from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.leadership import Leadership
+from quorate_operator.status import ConditionState, Node
+
+MESSAGE_LIMIT: Final = 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Passed:
+    """What a reconcile pass did: its plan, and which parts of it were refused."""
+
+    actions: tuple[Action, ...] = ()
+    refused: tuple[str, ...] = ()
+    """By the API server's rules: trying again will not help."""
+    failed: tuple[str, ...] = ()
+    """For now: it will be tried again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """A condition without its dates."""
+
+    type: str
+    status: ConditionState
+    reason: str
+    message: str
+
+
+def verdicts(wish: Wish, lead: Leadership, brokers: list[Node], passed: Passed) -> list[Verdict]:
+    """All of them."""
+    return [
+        _ready(wish, lead, brokers),
+        _reconciling(wish, lead, passed),
+        _stalled(passed),
+        _quorum(wish, lead),
+        _replicated(lead),
+        _up_to_date(wish),
+        _storage(wish),
+        *_warnings(wish),
+    ]
+
+
+def _ready(wish: Wish, lead: Leadership, brokers: list[Node]) -> Verdict:
+    if lead.claim is None:
+        return Verdict("Ready", "False", *_why_nobody_leads(wish, lead))
+    if not any(node.ready for node in brokers):
+        message = "A leader is elected, but no broker is ready to take clients."
+        return Verdict("Ready", "False", "NoBrokerReady", message)
+    return Verdict("Ready", "True", "Serving", "A leader is elected and clients are served.")
+
+
+def _quorum(wish: Wish, lead: Leadership) -> Verdict:
+    if lead.claim is None:
+        return Verdict("QuorumAvailable", "False", *_why_nobody_leads(wish, lead))
+    message = "A majority of the brokers agrees on a leader."
+    return Verdict("QuorumAvailable", "True", "LeaderElected", message)
+
+
+def _why_nobody_leads(wish: Wish, lead: Leadership) -> tuple[str, str]:
+    """Reason and sentence; the most helpful one first."""
+    answering = set(wish.observed.views)
+    wanted = [wish.names.broker_pod(node_id) for node_id in range(1, wish.spec.replicas + 1)]
+    silent = [pod for pod in wanted if pod not in answering]
+    waiting = f" Silent: {nodes.with_trouble(wish, silent)}." if silent else ""
+    if not lead.cluster_id:
+        if silent:
+            return "Provisioning", f"Waiting for brokers to start.{waiting}"
+        return "Provisioning", "All brokers have started and are forming the cluster."
+    if len(silent) == len(wanted):
+        return "NoBrokerAnswers", f"No broker answers, so nobody leads.{waiting}"
+    if 2 * len(silent) >= len(wanted):
+        sentence = "Too few brokers answer: without a majority nobody can lead."
+        return "NoQuorum", sentence + waiting
+    if lead.stale:
+        sentence = "The brokers that answer tell of an older leader than the one already seen."
+        return "StaleLeader", sentence + waiting
+    return "Electing", f"A majority of the brokers answers and is electing a leader.{waiting}"
+
+
+def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
+    if passed.failed:
+        message = _joined("Will be tried again: ", passed.failed)
+        return Verdict("Reconciling", "True", "Retrying", message)
+    if passed.actions and not passed.refused:
+        return Verdict("Reconciling", "True", "Applying", "Bringing the cluster's objects in line.")
+    if wish.spec.paused:
+        return Verdict("Reconciling", "False", "Paused", "Nothing is changed while paused.")
+    unsettled = nodes.unsettled(wish)
+    if unsettled:
+        message = f"Waiting for pods: {unsettled}."
+        return Verdict("Reconciling", "True", "WaitingForPods", message)
+    if not lead.cluster_id:
+        return Verdict("Reconciling", "True", "Forming", "The brokers are forming the cluster.")
+    return Verdict("Reconciling", "False", "Settled", "Nothing is left to change.")
+
+
+def _stalled(passed: Passed) -> Verdict:
+    if passed.refused:
+        return Verdict("Stalled", "True", "Refused", _joined("", passed.refused))
+    return Verdict("Stalled", "False", "Free", "Nothing needs a person.")
+
+
+def _replicated(lead: Leadership) -> Verdict:
+    kind = "FullyReplicated"
+    if lead.view is None:
+        return Verdict(kind, "Unknown", "NobodyLeads", "Only a leader can tell.")
+    if lead.view.healthy:
+        return Verdict(kind, "True", "Healthy", "Every partition has all its replicas.")
+    message = _joined("", lead.view.unhealthy_reasons) or "The brokers report trouble."
+    return Verdict(kind, "False", "Unhealthy", message)
+
+
+def _up_to_date(wish: Wish) -> Verdict:
+    outdated = nodes.outdated(wish)
+    if outdated:
+        message = (
+            f"These brokers run with an older configuration: {', '.join(outdated)}."
+            " Delete their pods one at a time, the leader's last, waiting for Ready between."
+        )
+        return Verdict("UpToDate", "False", "RestartNeeded", message[:MESSAGE_LIMIT])
+    return Verdict("UpToDate", "True", "Current", "All brokers run with the current configuration.")
+
+
+def _storage(wish: Wish) -> Verdict:
+    if wish.spec.storage.type == "ephemeral":
+        message = "What a broker stores is gone with its pod."
+        return Verdict("StorageReady", "True", "Ephemeral", message)
+    waiting = sorted(
+        volume.name for volume in wish.observed.volumes if _smaller(volume.capacity, volume.size)
+    )
+    if waiting:
+        message = f"Volumes that are not yet as large as asked for: {', '.join(waiting)}."
+        return Verdict("StorageReady", "False", "Growing", message[:MESSAGE_LIMIT])
+    return Verdict("StorageReady", "True", "Bound", "Every volume is as large as asked for.")
+
+
+def _smaller(found: str, wanted: str) -> bool:
+    left, right = quantity.parse(found), quantity.parse(wanted)
+    return right is not None and (left is None or left < right)
+
+
+def _warnings(wish: Wish) -> list[Verdict]:
+    """Only present while they are true."""
+    found = []
+    open_to_all = [
+        listener.name
+        for listener in wish.spec.listeners
+        if listener.authentication is None or listener.authentication.type == "none"
+    ]
+    if open_to_all:
+        message = f"Open to everybody who reaches them: {', '.join(open_to_all)}."
+        found.append(Verdict("Insecure", "True", "NoAuthentication", message))
+    if wish.spec.replicas % 2 == 0:
+        message = "An even number of brokers survives no more losses than one broker fewer."
+        found.append(Verdict("EvenBrokers", "True", "EvenBrokerCount", message))
+    if wish.spec.paused:
+        message = "spec.paused is true: status is reported, nothing is changed."
+        found.append(Verdict("Paused", "True", "Paused", message))
+    return found
+
+
+def _joined(head: str, sentences: tuple[str, ...]) -> str:
+    return (head + "; ".join(sentences))[:MESSAGE_LIMIT]
