@@ -329,6 +329,29 @@ class TestFailures:
 
         asyncio.run(run())
 
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_a_bug_in_saying_that_it_failed_costs_the_connection_and_no_other(
+        self, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+    ) -> None:
+        def broken(*_: object) -> object:
+            raise ZeroDivisionError("our bug")
+
+        async def broken_later(*_: object) -> object:
+            raise ZeroDivisionError("our bug")
+
+        route = dispatch.Route(broken_later if waits else broken, broken)
+        monkeypatch.setitem(dispatch.ROUTES, ApiKey.METADATA, route)
+
+        async def run() -> None:
+            async with serving(StubNode()) as server:
+                client = await KafkaClient.connect(server.port)
+                client.send(metadata.MetadataRequest(), 9)
+                assert await client.closed()
+                assert await still_serves(server.port)
+                await client.close()
+
+        asyncio.run(run())
+
     def test_a_waiting_handler_is_cancelled_when_its_client_leaves(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -101,8 +101,10 @@ def _append(
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce v7")
     if header.is_transactional:
         raise KafkaError(ErrorCode.INVALID_TXN_STATE, "no transaction is open")
-    # The one copy: `records` lies in the connection's buffer, the next frame overwrites it.
+    # The one copy: `records` lies in the connection's buffer, the next frame overwrites it. The
+    # request lives until its answer: it must not keep that buffer alive.
     own = memoryview(bytearray(records))
+    one.records = None
     return view.append(own, header, request.acks, request.timeout_ms)
 
 

@@ -18,6 +18,7 @@ import asyncio
 import functools
 import logging
 import sys
+import types
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -191,6 +192,10 @@ class Connection(asyncio.BufferedProtocol):
         except frames.UnsupportedVersion as error:
             self._unsupported(error)
             return
+        except Exception:
+            log.exception("a request of %s broke its connection", self.peer_host)
+            self.abort()
+            return
         if self._closed:
             return
         self._flush()
@@ -235,7 +240,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if type(result) is Pending:
             self._wait(slot, result)
-        elif asyncio.iscoroutine(result):
+        elif type(result) is types.CoroutineType:
             self._run(slot, result)
         else:
             self._answer(slot, result)
@@ -281,18 +286,25 @@ class Connection(asyncio.BufferedProtocol):
 
     def _failure(self, slot: _Slot, error: Exception) -> object:
         """The response that says it; None, and a closed connection, where there is no other way."""
-        code = error.code if isinstance(error, KafkaError) else ErrorCode.UNKNOWN_SERVER_ERROR
-        name = ApiKey(slot.header.api_key).name
         try:
-            if isinstance(error, dispatch.CloseConnection):
-                raise error
-            if code is ErrorCode.UNKNOWN_SERVER_ERROR:
-                log.error("%s v%d failed", name, slot.call.version, exc_info=error)
-            return dispatch.ROUTES[slot.header.api_key].failed(slot.call, slot.request, code)
+            return self._error_response(slot, error)
         except dispatch.CloseConnection as closing:
             log.info("closing %s: %s", self.peer_host, closing)
-            self.close()
-            return None
+        except Exception:
+            log.exception("API %d has no way to say that it failed", slot.header.api_key)
+        self.close()
+        return None
+
+    def _error_response(self, slot: _Slot, error: Exception) -> object:
+        if isinstance(error, dispatch.CloseConnection):
+            raise error
+        if isinstance(error, KafkaError):
+            code = error.code
+        else:
+            code = ErrorCode.UNKNOWN_SERVER_ERROR
+            name = ApiKey(slot.header.api_key).name
+            log.error("%s v%d failed", name, slot.call.version, exc_info=error)
+        return dispatch.ROUTES[slot.header.api_key].failed(slot.call, slot.request, code)
 
     def _queue(self, slot: _Slot) -> None:
         slot.queued = True
