@@ -62,7 +62,10 @@ async def run(settings: Settings, clock: Clock) -> None:
         ):
             reconciler = Reconciler(kube, settings.image, clock)
             workers = Workers(group, reconciler, brokers, clock)
-            resync = group.create_task(_resync(kube, settings, workers, pulse))
+            listed = asyncio.Event()
+            resync = group.create_task(_resync(kube, settings, workers, pulse, listed))
+            # kopf looks only once which resources there are: not before ours is one of them.
+            await listed.wait()
             await kopf.operator(
                 registry=handlers.registry(
                     workers.wake, lambda: access.connection(configuration, clock.now())
@@ -79,7 +82,9 @@ async def run(settings: Settings, clock: Clock) -> None:
         await kube.close()
 
 
-async def _resync(kube: Kube, settings: Settings, workers: Workers, pulse: Pulse) -> None:
+async def _resync(
+    kube: Kube, settings: Settings, workers: Workers, pulse: Pulse, listed: asyncio.Event
+) -> None:
     """Wakes every cluster once in a while: no event has to arrive for things to become right."""
     while True:
         pulse.tried()
@@ -89,6 +94,7 @@ async def _resync(kube: Kube, settings: Settings, workers: Workers, pulse: Pulse
                 for item in await kube.all(model.KIND, namespace):
                     found.append(Key(item["metadata"]["namespace"], item["metadata"]["name"]))
             pulse.succeeded()
+            listed.set()
         except KubeError as error:
             what = NO_DEFINITION if error.status == 404 else error.message
             LOGGER.warning("cannot list clusters: %s", what)
