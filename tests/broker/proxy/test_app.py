@@ -12,7 +12,8 @@ import pytest
 
 from quorate_broker.api.principal import Operation, Principal, ResourceType
 from quorate_broker.errors import ErrorCode, KafkaError
-from quorate_broker.proxy import app
+from quorate_broker.proxy import app, payload
+from quorate_broker.proxy.payload import Refusal
 from quorate_broker.proxy.port import Placed, ProxyRecord
 
 JSON = "application/vnd.kafka.json.v2+json"
@@ -173,13 +174,22 @@ def test_an_accept_that_we_cannot_meet_is_406(accept: str, status: int) -> None:
         b'{"records": [{"value": 1, "partition": 99999999999999999999}]}',
         b'{"records": [{"valeu": 1}]}',
         b'{"records": ' + b"[" * 5_000,
-        b'{"records": [{"value": ' + b"[" * 4_000 + b"]" * 4_000 + b"}]}",
     ],
 )
 def test_a_malformed_body_is_422(body: bytes) -> None:
     answer = post(FakePort(), body)
     assert (answer.status_code, answer.json()["error_code"]) == (422, 422)
     assert answer.json()["message"]
+
+
+def test_a_value_nested_deeply_is_taken_or_refused_and_nothing_worse() -> None:
+    """How deep is too deep is the interpreter's to say; it must only not be its end."""
+    deep = b'{"records": [{"value": ' + b"[" * 900_000 + b"]" * 900_000 + b"}]}"
+    with pytest.raises(Refusal) as caught:
+        payload.records(deep, payload.Format.JSON)
+    assert caught.value.status == 422
+    flat = payload.records(b'{"records": [{"value": [[[]]]}]}', payload.Format.JSON)
+    assert flat == [ProxyRecord(None, b"[[[]]]")]
 
 
 @pytest.mark.parametrize("value", ["a", "a===", "ä", 7, {"a": 1}, "YQ==\n"])
