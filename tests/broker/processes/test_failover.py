@@ -1,4 +1,4 @@
-"""Real processes and real kills: nothing acknowledged is lost, and the cluster goes on by itself."""
+"""Real processes, real kills: nothing acknowledged is lost, the cluster goes on by itself."""
 
 from __future__ import annotations
 

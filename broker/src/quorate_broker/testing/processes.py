@@ -7,6 +7,7 @@ can be seen, with a deadline. Read next: `dev.plan`.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -63,12 +64,13 @@ class Cluster:
     def wait_ready(self, *node_ids: int) -> None:
         """Until these nodes, or all, say that they serve."""
         for node_id in node_ids or self.nodes:
-            eventually(lambda: self._is_ready(node_id), f"node {node_id} ready", READY_S)
+            eventually(functools.partial(self._is_ready, node_id), f"{node_id} ready", READY_S)
 
     def _is_ready(self, node_id: int) -> bool:
         code = self._processes[node_id].poll()
         assert code is None, f"node {node_id} ended with {code}:\n{self.log(node_id)}"
-        return self.get(node_id, "/v1/status/ready") == {"status": "ready"}
+        status: object = self.get(node_id, "/v1/status/ready")
+        return status == {"status": "ready"}
 
     def kill(self, node_id: int) -> None:
         """SIGKILL, and reap."""
