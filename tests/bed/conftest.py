@@ -17,8 +17,7 @@ def cluster() -> Iterator[clusters.Cluster]:
 
 
 @pytest.fixture
-def kubectl(cluster: clusters.Cluster) -> Iterator[kube.Kubectl]:
+def kubectl(cluster: clusters.Cluster, request: pytest.FixtureRequest) -> Iterator[kube.Kubectl]:
     """kubectl in a namespace of its own under the restricted pod security standard."""
-    bound = kube.Kubectl(cluster, "t-bed")
-    with kube.namespace(bound):
-        yield bound
+    with kube.namespace(cluster, request.node.name) as name:
+        yield kube.Kubectl(cluster, name)

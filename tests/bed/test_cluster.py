@@ -100,7 +100,7 @@ def test_services_and_pods_are_reached_by_their_names_from_a_restricted_pod(
 def test_a_claim_is_a_file_system_of_its_size_that_its_group_may_fill_to_the_end(
     kubectl: Kubectl,
 ) -> None:
-    start(kubectl, "32Mi")
+    start(kubectl, "64Mi")
     fill = (
         "import json\n"
         "written = 0\n"
@@ -113,25 +113,25 @@ def test_a_claim_is_a_file_system_of_its_size_that_its_group_may_fill_to_the_end
     )
     said = kubectl("exec", "web-0", "--", "python3", "-c", fill)
     assert "No space left on device" in said
-    assert 16 * MEBIBYTE < int(said.strip("[\n").partition(",")[0]) < 32 * MEBIBYTE
+    assert 40 * MEBIBYTE < int(said.strip("[\n").partition(",")[0]) < 64 * MEBIBYTE
     assert kubectl("exec", "web-1", "--", "touch", "/data/its-own-is-not-full") == ""
 
 
 def test_a_claim_that_grows_grows_while_it_is_used(kubectl: Kubectl) -> None:
-    start(kubectl, "32Mi")
+    start(kubectl, "64Mi")
     measure = "import os;s=os.statvfs('/data');print(s.f_blocks*s.f_frsize)"
 
     def size() -> int:
         return int(kubectl("exec", "web-0", "--", "python3", "-c", measure))
 
-    assert size() < 32 * MEBIBYTE
-    kubectl.patch("pvc", "data-web-0", {"spec": {"resources": {"requests": {"storage": "96Mi"}}}})
-    eventually(lambda: size() > 64 * MEBIBYTE, what="a larger file system")
+    assert size() < 64 * MEBIBYTE
+    kubectl.patch("pvc", "data-web-0", {"spec": {"resources": {"requests": {"storage": "160Mi"}}}})
+    eventually(lambda: size() > 120 * MEBIBYTE, what="a larger file system")
 
     def told() -> bool:
         claim = kubectl.get("pvc", "data-web-0")
         assert claim is not None
-        return bool(claim["status"]["capacity"]["storage"] == "96Mi")
+        return bool(claim["status"]["capacity"]["storage"] == "160Mi")
 
     eventually(told, what="the claim's new capacity")
 

@@ -171,8 +171,8 @@ def test_a_dead_cluster_is_made_anew(cluster: LocalCluster) -> None:
 def test_pods_on_nodes_of_three_zones_reach_each_other(cluster: LocalCluster) -> None:
     cluster.create(nodes=3)
     images.build_and_load(cluster, ("client",))
-    with kube.namespace(kube.Kubectl(cluster, "spread")):
-        pods = [on_node(kube.Kubectl(cluster, "spread"), number) for number in (1, 2, 3)]
+    with kube.namespace(cluster, "spread") as name:
+        pods = [on_node(kube.Kubectl(cluster, name), number) for number in (1, 2, 3)]
         zones = {zone(pod) for pod in pods}
         assert len(zones) == 3
         for pod in pods:

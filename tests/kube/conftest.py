@@ -10,7 +10,6 @@
 When a test fails, what a person would look at next is added to its report.
 """
 
-import re
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,7 @@ def cluster() -> Iterator[clusters.Cluster]:
 
 @pytest.fixture
 def namespace(cluster: clusters.Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    name = f"t-{words[:40].strip('-')}"
-    with kube.namespace(kube.Kubectl(cluster, name)):
+    with kube.namespace(cluster, request.node.name) as name:
         yield name
 
 

@@ -24,7 +24,7 @@ CLUSTER = {
     "iptables": "iptables",
     "util-linux": "nsenter",
     "mount": "losetup",
-    "e2fsprogs": "resize2fs",
+    "xfsprogs": "mkfs.xfs",
     "openssl": "openssl",
 }
 IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}

@@ -5,7 +5,9 @@ their addresses can be reached, as any Kafka client of a user would.
 """
 
 import contextlib
+import functools
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -64,33 +66,36 @@ class Kubectl:
 
 
 @contextlib.contextmanager
-def namespace(kubectl: Kubectl) -> Iterator[None]:
-    """Make the namespace of `kubectl`, under the restricted pod security standard, and remove it.
+def namespace(cluster: cluster.Cluster, test: str) -> Iterator[str]:
+    """A namespace named after a test, under the restricted pod security standard.
 
-    One that a killed run has left is removed first. At the end it is gone altogether, so that its
-    pods do not use the machine any more.
+    One of that name that a killed run has left is waited out first. At the end it is only told to
+    go, and its pods are ended at once, so that they do not use the machine any more.
     """
-    _remove_namespace(kubectl)
+    words = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower())
+    name = f"t-{words[:40].strip('-')}"
+    kubectl = Kubectl(cluster, name)
+    _end_namespace(kubectl)
+    gone = functools.partial(_gone, kubectl)
+    eventually(gone, deadline_s=GONE_S, what=f"namespace {name} of an older run gone")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    metadata = {"name": kubectl.namespace, "labels": labels}
+    metadata = {"name": name, "labels": labels}
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:
-        yield
+        yield name
     finally:
-        _remove_namespace(kubectl)
+        _end_namespace(kubectl)
 
 
-def _remove_namespace(kubectl: Kubectl) -> None:
-    name = kubectl.namespace
-    if kubectl.get("namespace", name) is None:
-        return
-    kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-    kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+def _gone(kubectl: Kubectl) -> bool:
+    return kubectl.get("namespace", kubectl.namespace) is None
 
-    def gone() -> bool:
-        return kubectl.get("namespace", name) is None
 
-    eventually(gone, deadline_s=GONE_S, what=f"namespace {name} gone")
+def _end_namespace(kubectl: Kubectl) -> None:
+    """Pods cannot be made anew in a namespace that is being deleted."""
+    if not _gone(kubectl):
+        kubectl("delete", "namespace", kubectl.namespace, "--ignore-not-found", "--wait=false")
+        kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Each part writes to logs/<name>.log; its process id stands in pids/<name>, so that a test can kill a
 part (a kubelet, say) on purpose. Nothing is started again by itself: a part that dies is a fault
-that a person should see.
+that a person should see, and a cluster that lacks a part is not used again.
 """
 
 import ssl
@@ -18,6 +18,7 @@ from quorate_bed.progress import BedError
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLL_S = 0.05
+_started: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def environment() -> dict[str, str]:
@@ -43,7 +44,13 @@ def start(
             start_new_session=True,
         )
     (layout.HOME / "pids" / name).write_text(str(process.pid))
+    _started[name] = process
     return process
+
+
+def dead() -> list[str]:
+    """Parts that were started and run no more."""
+    return sorted(name for name, process in _started.items() if process.poll() is not None)
 
 
 def await_true(

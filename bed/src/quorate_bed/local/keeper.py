@@ -122,9 +122,18 @@ async def keep(listener: socket.socket, api: Api) -> None:
 def _provision(api: Api) -> None:
     provisioner = volumes.Provisioner(api, Path(layout.HOME / "volumes"))
     while True:
+        _report_dead()
         try:
             provisioner.step()
         except Exception:  # noqa: BLE001 - a level-triggered loop: logged, and tried again
             traceback.print_exc()
             api.close()
         time.sleep(POLL_S)
+
+
+def _report_dead() -> None:
+    """Name the parts that died, for the one who asks whether this cluster can be used."""
+    file = layout.HOME / layout.DEAD
+    names = "\n".join(daemons.dead())
+    if names and (not file.exists() or file.read_text() != names):
+        file.write_text(names)

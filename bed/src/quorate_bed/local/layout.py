@@ -10,6 +10,7 @@ from pathlib import Path
 HOME = Path("/run/quorate")
 BINARIES = Path("/run/quorate-bin")
 SOCKETS = Path("/run/sockets")
+DEAD = "dead"  # the file that names the parts which died
 
 CONTROL_ADDRESS = "10.200.0.1"
 NODE_NETWORK_BITS = 24

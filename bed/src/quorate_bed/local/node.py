@@ -3,7 +3,8 @@
 Settings that differ from a usual node, and why:
 - oom scores and resource limits are never lowered or raised: the machine may lack CAP_SYS_RESOURCE;
 - no cgroups per class of service: the cgroup mounts are left as the machine has them (v1 or v2);
-- a container that keeps failing is started again after 5 s at most, not 5 min, so that a test which
+- no resizing of pods in place: without those cgroups the kubelet dies of it (1.34);
+- a container that keeps failing is started again after 2 s at most, not 5 min, so that a test which
   kills the same pod again and again does not wait;
 - containerd calls runc through `runc-unless-held`, which refuses to create containers of pods that
   a test keeps dead (see `holds.py`).
@@ -158,6 +159,6 @@ def _kubelet(node: layout.Node, cgroup: str) -> dict[str, object]:
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
-        "featureGates": {"KubeletCrashLoopBackOffMax": True},
-        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
+        "featureGates": {"KubeletCrashLoopBackOffMax": True, "InPlacePodVerticalScaling": False},
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
     }

@@ -45,7 +45,14 @@ class LocalCluster:
 
     def exists(self) -> bool:
         found = state.read(self.directory)
-        return found is not None and found.alive() and found.ready and self._answers(found.port)
+        whole = not (self.directory / layout.DEAD).exists()
+        return (
+            found is not None
+            and whole
+            and found.alive()
+            and found.ready
+            and self._answers(found.port)
+        )
 
     def create(self, *, nodes: int = 1) -> None:
         with self._alone():
