@@ -17,6 +17,30 @@ from quorate_bed.polling import eventually
 
 pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("local")]
 NAME = "lifecycle"
+SIZE = {"requests": {"storage": "20Mi"}}
+POD_WITH_VOLUME: list[dict[str, object]] = [
+    {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": SIZE},
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "sleeper"},
+        "spec": {
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "containers": [
+                {
+                    "name": "sleeper",
+                    "image": "quorate-pause:dev",
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                }
+            ],
+        },
+    },
+]
 GREETER = """
 import socket
 server = socket.create_server(("", 7000))
@@ -59,7 +83,7 @@ def leftovers(name: str) -> list[str]:
     loops = [
         str(file)
         for file in Path("/sys/block").glob("loop*/loop/backing_file")
-        if f"/clusters/{name}/" in file.read_text() or "/run/quorate/" in file.read_text()
+        if f"/volumes/{name}/" in file.read_text()
     ]
     groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/quorate-{name}")]
     processes = [
@@ -88,6 +112,10 @@ def test_nothing_is_left_of_a_deleted_cluster_and_the_machines_settings_are_unto
     cluster.create()
     found = state.read(cluster.directory)
     assert found is not None
+    kubectl = kube.Kubectl(cluster, "default")
+    kubectl.apply(*POD_WITH_VOLUME)
+    kubectl("wait", "pod/sleeper", "--for=condition=Ready", "--timeout=60s")
+    assert any("/sys/block/loop" in one for one in leftovers(NAME))
     cluster.delete()
     assert not found.alive()
     assert leftovers(NAME) == []

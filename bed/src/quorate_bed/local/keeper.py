@@ -13,7 +13,6 @@ import os
 import socket
 import time
 import traceback
-from pathlib import Path
 
 from quorate_bed.local import (
     control_plane,
@@ -44,7 +43,9 @@ def main(listener: socket.socket) -> int:
         traceback.print_exc()
         say(f"failed {error!s}".replace("\n", " ⏎ "))
         return 1
-    asyncio.run(keep(listener, api))
+    asyncio.run(
+        keep(listener, volumes.Provisioner(api, layout.HOME / "volumes" / settings["name"]))
+    )
     return 0
 
 
@@ -110,24 +111,23 @@ def _ready(api: Api, one: layout.Node) -> bool:
     return conditions.get("Ready") == "True" and not found["spec"].get("taints")
 
 
-async def keep(listener: socket.socket, api: Api) -> None:
+async def keep(listener: socket.socket, provisioner: volumes.Provisioner) -> None:
     """Relay and provision for as long as the cluster lives."""
     await relay.serve(listener, "127.0.0.1", layout.API_PORT)
     say("ready")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
-    await asyncio.to_thread(_provision, api)
+    await asyncio.to_thread(_provision, provisioner)
 
 
-def _provision(api: Api) -> None:
-    provisioner = volumes.Provisioner(api, Path(layout.HOME / "volumes"))
+def _provision(provisioner: volumes.Provisioner) -> None:
     while True:
         _report_dead()
         try:
             provisioner.step()
         except Exception:  # noqa: BLE001 - a level-triggered loop: logged, and tried again
             traceback.print_exc()
-            api.close()
+            provisioner.reconnect()
         time.sleep(POLL_S)
 
 

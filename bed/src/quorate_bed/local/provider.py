@@ -144,9 +144,9 @@ class LocalCluster:
 
     def _start(self, nodes: int, tools: Path) -> None:
         self.directory.mkdir(parents=True)
-        cgroup = f"/{self._cgroup_name}"
         self._make_cgroups()
-        settings = {"nodes": nodes, "binaries": str(tools), "port": 0, "cgroup": cgroup}
+        settings = {"name": self.name, "nodes": nodes, "binaries": str(tools)}
+        settings |= {"port": 0, "cgroup": f"/{self._cgroup_name}"}
         (self.directory / "settings.json").write_text(json.dumps(settings))
         with (self.directory / "anchor.log").open("wb") as log:
             anchor = subprocess.Popen(

@@ -65,6 +65,9 @@ class Provisioner:
         self._directory = directory
         self._directory.mkdir(parents=True, exist_ok=True)
 
+    def reconnect(self) -> None:
+        self._api.close()
+
     def step(self) -> None:
         claims = self._api.get(CLAIMS)["items"]
         volumes = {
