@@ -64,15 +64,22 @@ class Faults:
 
     def _crash(self) -> None:
         host = self._any_host()
-        self._restart_later(host, host.power_cut)
+        self._end(host, host.power_cut)
 
     def _kill(self) -> None:
         host = self._any_host()
-        self._restart_later(host, host.kill)
+        self._end(host, host.kill)
 
     def _crash_all(self) -> None:
         for host in self._world.hosts:
-            self._restart_later(host, host.power_cut)
+            self._end(host, host.power_cut)
+
+    def _end(self, host: Host, end: Callable[[], None]) -> None:
+        """Now, or (more interesting) in the middle of what its disk does next."""
+        if self._world.dice.random() < 0.7:
+            host.doom(lambda: self._restart_later(host, end))
+        else:
+            self._restart_later(host, end)
 
     def _stop(self) -> None:
         host = self._any_host()

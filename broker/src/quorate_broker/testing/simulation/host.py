@@ -20,7 +20,7 @@ from quorate_broker.log.journal import JournalJob, StateJournal, TermAndVote, Vo
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.partition.replica import Appended, Effects, Replica, Seat
 from quorate_broker.raft.core import Role
-from quorate_broker.raft.messages import Buffer, HardState, Message, Peer
+from quorate_broker.raft.messages import AppendReply, Buffer, HardState, Message, Peer
 from quorate_broker.raft.settings import RaftSettings
 from quorate_broker.testing.simdisk import PowerCutError, SimDisk
 from quorate_broker.testing.simulation.checkers import Checkers, Known, known, must
@@ -58,11 +58,16 @@ class ObservedLog(Log):
     """The real log; it tells a checker of every entry that is appended."""
 
     observer: Callable[[int, int, BatchHeader], None]
+    seen: Counter[str]
 
     def _append(self, buf: Buffer, header: BatchHeader) -> None:
         first_index, before = self.last_index + 1, self.last_term
         super()._append(buf, header)
         self.observer(first_index, before, batch.parse_header(buf))
+
+    def truncate_after(self, index: int) -> None:
+        self.seen["truncation"] += index < self.last_index
+        super().truncate_after(index)
 
 
 class Host:
@@ -89,6 +94,7 @@ class Host:
         self._durable_term = 0
         self._ended: tuple[int, int] = (-1, 0)
         self._is_closing = False
+        self._doom: Event | None = None
 
     @property
     def is_up(self) -> bool:
@@ -115,6 +121,7 @@ class Host:
         disk.cut_power_after = None
         assert isinstance(log, ObservedLog)
         log.observer = self._appended
+        log.seen = world.seen
         self.log = log
         self._begin(log)
 
@@ -146,7 +153,7 @@ class Host:
             if job is None or job.error is not None or dice.random() < 0.3:
                 continue
             self.disk.fault = None
-            self.disk.cut_power_after = dice.choice((0, 1, 2, 3, 5, 8, 13))
+            self.disk.cut_power_after = dice.choice((0, 1, 1, 1, 2, 2, 2, 3, 4, 6, 9))
             try:
                 job.run()
                 self._world.seen["power cut behind a job"] += 1
@@ -155,6 +162,11 @@ class Host:
                 break
         self._end()
         self.disk.crash()
+
+    def doom(self, end: Event) -> None:
+        """Let `end` happen when the next disk job is under way."""
+        if self.is_up:
+            self._doom = end
 
     def kill(self) -> None:
         """The process is gone, its writes are in the machine's cache."""
@@ -182,6 +194,7 @@ class Host:
         """No more faults, and no stop that was asked for and not done."""
         self.has_faults = False
         self._is_closing = False
+        self._doom = None
 
     def _end(self) -> None:
         log = self.log
@@ -193,6 +206,7 @@ class Host:
         self._job = self._journal_job = self._journal = None
         self._wake_us = -1
         self._is_closing = False
+        self._doom = None
         self.paused_until_us = 0
         self._fail_waiters()
 
@@ -283,6 +297,8 @@ class Host:
         for to, message in effects.messages:
             self._world.checkers.said(self.node, to.node_id, message)
             self._world.seen[type(message).__name__] += 1
+            if isinstance(message, AppendReply) and message.rejected >= 0:
+                self._world.seen["append refused"] += 1
             self._world.network.send(self.node, to.node_id, message)
         if effects.hard_state is not None:
             self._put(effects.hard_state)
@@ -346,6 +362,9 @@ class Host:
         replica, journal = self.replica, self._journal
         assert replica is not None
         assert journal is not None
+        if self._doom is not None:
+            self._doom()
+            return
         try:
             job.run()
         except OSError as error:
@@ -363,6 +382,9 @@ class Host:
         replica, job = self.replica, self._job
         assert replica is not None
         assert job is not None
+        if self._doom is not None:
+            self._doom()
+            return
         try:
             job.run()
         except OSError as error:

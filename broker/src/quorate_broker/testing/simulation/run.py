@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from quorate_broker.raft.messages import Message, Peer
@@ -25,7 +25,9 @@ HEAL_US = 10_000_000
 """Within this much healthy time every client writes and every replica is in sync again (G)."""
 IDLE_US = 1_000_000
 _LOOK_US = 50_000
+_READ_US = 40_000
 _MOST_EVENTS = 400_000
+_KEPT_LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Simulation:
         self.seen: Counter[str] = Counter()
         self.checkers = Checkers(self.options.nodes)
         self.trace = 0
+        self.lately: deque[str] = deque(maxlen=_KEPT_LINES)
         self.network = Network(self.scheduler, dice, self.options, self.seen)
         nodes = range(1, self.options.nodes + 1)
         self.hosts: list[Host] = []
@@ -82,6 +85,7 @@ class Simulation:
             host.has_faults = True
         for client in self.clients:
             client.think()
+        self._read()
         self.faults.begin()
         self._until(self.options.chaos_us)
         self.faults.heal()
@@ -119,7 +123,7 @@ class Simulation:
         for client in self.clients:
             client.is_stopped = True
         while not self._is_at_rest():
-            must(self.scheduler.now_us < end_us, f"G: not all in sync: {self._where()}")
+            must(self.scheduler.now_us < end_us, f"G: not all in sync: {self.where()}")
             self._until(self.scheduler.now_us + _LOOK_US)
         return self.scheduler.now_us - began_us
 
@@ -136,7 +140,7 @@ class Simulation:
             for replica in replicas
         )
 
-    def _where(self) -> str:
+    def where(self) -> str:
         return "; ".join(
             f"{host.node}: down"
             if host.replica is None
@@ -158,6 +162,13 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------- wiring
 
+    def _read(self) -> None:
+        """A reader asks somebody for something, and comes again."""
+        host = self.world.dice.choice(self.hosts)
+        host.unpaused(lambda: host.read(self.world.dice))
+        if not self.clients[0].is_stopped:
+            self.scheduler.after(_READ_US, self._read)
+
     def _deliver(self, sender: int, to: int, message: Message) -> None:
         self._trace(f"{sender}>{to}:{type(message).__name__}:{message.term}")
         host, peer = self.hosts[to - 1], self.hosts[sender - 1].peer
@@ -169,7 +180,9 @@ class Simulation:
         host.unpaused(lambda: host.peer_lost(other))
 
     def _trace(self, what: str) -> None:
-        self.trace = zlib.crc32(f"{self.scheduler.now_us}:{what}".encode(), self.trace)
+        line = f"{self.scheduler.now_us}:{what}"
+        self.lately.append(line)
+        self.trace = zlib.crc32(line.encode(), self.trace)
 
 
 def simulate(seed: int) -> Report:
