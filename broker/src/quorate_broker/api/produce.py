@@ -96,6 +96,8 @@ def _append(
     assert isinstance(records, memoryview), "records are read as a slice of the frame"
     if len(records) > topics.max_message_bytes(context.settings, topic):
         raise KafkaError(ErrorCode.MESSAGE_TOO_LARGE, f"a batch of {len(records)} bytes")
+    if request.acks == -1:
+        _require_in_sync(context, topic, one.index)
     header = batch.validate_produced(records)
     if header.codec == batch.Codec.ZSTD and call.version < _ZSTD_SINCE_VERSION:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce v7")
@@ -106,6 +108,16 @@ def _append(
     own = memoryview(bytearray(records))
     one.records = None
     return view.append(own, header, request.acks, request.timeout_ms)
+
+
+def _require_in_sync(context: Context, topic: Topic, index: int) -> None:
+    """`min.insync.replicas`: a majority always acknowledges, this may ask for more."""
+    asked = int(topic.config.get("min.insync.replicas", context.settings.min_insync_replicas))
+    have = len(context.leader(topic.id, index).isr)
+    if have < min(asked, len(topic.partitions[index].voters)):
+        raise KafkaError(
+            ErrorCode.NOT_ENOUGH_REPLICAS, f"{have} replicas are in sync, {asked} are asked for"
+        )
 
 
 def _reply(

@@ -123,8 +123,11 @@ class NodeContext:
         return await host.submit(command)
 
     async def coordinate_all(self, command: object) -> list[Any]:
-        """The replies of every coordinator that is active on this broker."""
-        hosts = [host for host in self._coordinators.values() if host.machine is not None]
+        """The replies of every coordinator on this broker.
+
+        Raises KafkaError COORDINATOR_LOAD_IN_PROGRESS while one of them still reads its log.
+        """
+        hosts = [h for h in self._coordinators.values() if h.machine is not None or h.loading]
         return [await host.submit(command) for host in hosts]
 
     def host_groups(self, topic: Topic, partition: Partition, index: int) -> None:

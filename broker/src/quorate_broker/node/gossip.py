@@ -14,7 +14,7 @@ from quorate_broker.net.peers import Peers
 from quorate_broker.node.flank import Flank
 from quorate_broker.node.leaders import Gossip, Lead, Leaders
 from quorate_broker.node.shelf import Shelf
-from quorate_broker.partition.shell import Partition
+from quorate_broker.partition.shell import NO_LEADER, Partition
 
 EVERY_MS = 500
 ALL_EVERY = 6
@@ -51,6 +51,8 @@ class Gossiping:
             lead = self._lead(partition)
             if self._leaders.learn(lead):
                 self._tell([lead])
+        elif partition.leader_id == self._peers.me.node_id:
+            self._leaders.observe(partition.group, replica.term, NO_LEADER)  # not serving yet
         else:
             self._leaders.observe(partition.group, replica.term, partition.leader_id)
 

@@ -259,6 +259,7 @@ class Node:
         for listener in settings.listeners:
             opened = await server.serve(self._context, listener, limits, tasks)
             stack.push_async_callback(opened.close)
+            self._view.servers.append(opened)
         proxy = proxy_app.build(
             LocalPort(self._context, self._append), settings.proxy_request_max_bytes
         )

@@ -100,5 +100,5 @@ async def append_anywhere(parts: Parts, asked: Produce, batch: batches.Buffer) -
             leader, PRODUCE, body, (batch,), timeout_ms=asked.timeout_ms
         )
     except (PeerLost, TimeoutError) as error:
-        raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, str(error)) from error
+        raise KafkaError(ErrorCode.NETWORK_EXCEPTION, str(error)) from error
     return msgspec.msgpack.decode(answer, type=Produced).base_offset

@@ -25,7 +25,7 @@ from quorate_broker.log.jobs import Job
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.node.disks import Disks
 from quorate_broker.partition.replica import Replica
-from quorate_broker.partition.shell import Partition
+from quorate_broker.partition.shell import Partition, Traffic
 from quorate_broker.raft.core import Seat
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.raft.settings import RaftSettings
@@ -84,6 +84,7 @@ class Shelf:
         self._outside = outside
         self._partitions: dict[str, Partition] = {}
         self._early: dict[str, list[tuple[Peer, Message]]] = {}
+        self.traffic = Traffic()
 
     # -- looking up
 

@@ -29,10 +29,12 @@ from quorate_broker.admin.view import (
 from quorate_broker.cluster.image import Topic
 from quorate_broker.cluster.records import Member
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.net.server import Server
 from quorate_broker.node import context as node_context
 from quorate_broker.node.flank import Flank
 from quorate_broker.node.shelf import METADATA_GROUP, group_name
 from quorate_broker.node.transfer import Transfers
+from quorate_broker.partition.shell import Traffic
 
 REDRAW_S = 0.02
 """Events within this time share one picture."""
@@ -55,6 +57,7 @@ class NodeView:
             version=1, cluster_id="", controller_id=NO_LEADER, term=-1, transitions=0, members=()
         )
         self.serving = False
+        self.servers: list[Server] = []
 
     def attach(self, parts: node_context.Parts, flank: Flank, transfers: Transfers) -> None:
         """The node is a member now: there is something to see."""
@@ -87,7 +90,12 @@ class NodeView:
         parts = self._parts
         local = list(parts.shelf) if parts is not None else []
         now_ms = parts.clock.monotonic_ms() if parts is not None else self._started_ms
+        traffic = parts.shelf.traffic if parts is not None else Traffic()
         return Counters(
+            produced_bytes=traffic.produced_bytes,
+            produced_records=traffic.produced_records,
+            fetched_bytes=traffic.fetched_bytes,
+            connections=sum(server.connections for server in self.servers),
             uptime_seconds=(now_ms - self._started_ms) / 1000,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),

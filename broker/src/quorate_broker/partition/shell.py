@@ -30,11 +30,23 @@ from quorate_broker.wire import batch as batches
 NO_LEADER = -1
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What went through all partitions of a node since it started."""
+
+    produced_bytes: int = 0
+    produced_records: int = 0
+    fetched_bytes: int = 0
+
+
 class Ports(Protocol):
     """What a partition needs of its node."""
 
     @property
     def clock(self) -> seams.Clock: ...
+
+    @property
+    def traffic(self) -> Traffic: ...
 
     def send(self, to: Peer, group: str, message: Message) -> None: ...
 
@@ -161,6 +173,9 @@ class Partition:
         except KafkaError as error:
             future.set_exception(error)
             return future
+        traffic = self._ports.traffic
+        traffic.produced_bytes += len(batch)
+        traffic.produced_records += header.count
         appended = Appended(written.base_offset, self.replica.log.start_offset)
         reached = self.replica.log.synced_index if acks == 1 else self.replica.commit_index
         if acks == 0 or written.last_index <= reached:  # a duplicate may be committed already
@@ -179,7 +194,11 @@ class Partition:
         end = replica.high_watermark if committed else replica.log.next_offset
         if not replica.log.start_offset <= offset <= end:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, None)
-        return replica.log.read(offset, max_bytes, end) if offset < end else []
+        if offset == end:
+            return []
+        read = replica.log.read(offset, max_bytes, end)
+        self._ports.traffic.fetched_bytes += sum(map(len, read))
+        return read
 
     def offset_for_time(self, timestamp_ms: int) -> tuple[int, int] | None:
         return self.replica.log.offset_for_time(timestamp_ms, self.high_watermark)
