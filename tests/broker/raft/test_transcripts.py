@@ -18,7 +18,7 @@ def test_there_are_transcripts() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_transcript(path: Path) -> None:
+def test_a_small_cluster_does_what_its_transcript_says(path: Path) -> None:
     written = path.read_text()
     happened = transcript.run(written)
     if os.environ.get("QUORATE_REWRITE"):
