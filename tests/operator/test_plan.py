@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -13,27 +12,11 @@ from quorate_operator.facts import DefaultImage, VolumeClaim
 from quorate_operator.plan import plan
 from quorate_operator.plan.children import departure
 from quorate_operator.plan.subject import image, subject
+from quorate_operator.testing.live import as_live
 
 DEFAULT = DefaultImage("quorate-broker", "0.1.0")
 KNOWN = {"clusterId": "id-1"}
 Edit = Callable[[dict[tuple[str, str], Any]], None]
-
-
-def as_live(manifests) -> dict[tuple[str, str], Any]:
-    """What the API server makes of manifests: the same and more."""
-    live = {}
-    for manifest in copy.deepcopy(manifests):
-        manifest["metadata"] |= {"uid": "x", "resourceVersion": "7", "managedFields": [{}]}
-        if manifest["kind"] == "Service":
-            manifest["spec"] |= {"type": "ClusterIP", "sessionAffinity": "None"}
-            for port in manifest["spec"]["ports"]:
-                port["protocol"] = "TCP"
-        if manifest["kind"] == "StatefulSet":
-            pod = manifest["spec"]["template"]["spec"]
-            pod |= {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always"}
-            pod.pop("imagePullSecrets")
-        live[manifest["kind"], manifest["metadata"]["name"]] = manifest
-    return live
 
 
 @pytest.fixture

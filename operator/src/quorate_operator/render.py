@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from typing import Any, Final
 
 import jinja2
@@ -60,13 +61,28 @@ CONTAINER_SECURITY: Final[Json] = {
 PORTS: Final = {"admin": model.ADMIN_PORT, "proxy": model.PROXY_PORT, "rpc": model.RPC_PORT}
 
 
+_PAIR: Final = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
+
+
+def flow(value: Any, **_: Any) -> str:
+    """JSON that is YAML too: JSON writes a character beyond 16 bits as two, YAML as one."""
+
+    def joined(pair: re.Match[str]) -> str:
+        raw = bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
+        return f"\\U{ord(raw):08x}"
+
+    return _PAIR.sub(joined, json.dumps(value, sort_keys=True))
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("quorate_operator"),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
     )
+    found.policies["json.dumps_function"] = flow
+    return found
 
 
 def render(subject: Subject) -> tuple[Json, ...]:
@@ -98,7 +114,7 @@ def _context(subject: Subject) -> Json:
         }
         if annotations:
             found["annotations"] = annotations
-        return json.dumps(found)
+        return flow(found)
 
     def resources(wanted: model.Resources | None) -> Json:
         return wanted.model_dump(exclude_defaults=True) if wanted else {}
