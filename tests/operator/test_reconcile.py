@@ -218,6 +218,19 @@ def test_a_cluster_that_is_gone_or_going_is_left_alone(scene):
     asyncio.run(story())
 
 
+def test_a_namespace_that_is_being_deleted_is_no_trouble(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.fake.leaving.add("shop")
+            del on.fake.objects["services", "shop", "orders-proxy"]
+            result = await on.run()
+            assert (result.failed, result.outcome) == (False, "gone")
+            assert on.condition("Stalled")["status"] == "False"
+
+    asyncio.run(story())
+
+
 def test_scaling_flanking_nodes_writes_their_own_set_alone(scene):
     async def story():
         async with stage(scene) as on:

@@ -45,10 +45,12 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
 class KubeError(Exception):
     """A request that did not succeed. Status 0: no answer at all."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, leaving: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.leaving = leaving
+        """The namespace is being deleted: nothing can be made in it any more."""
 
     @property
     def final(self) -> bool:
@@ -170,7 +172,8 @@ def _error(status: int, answer: Json) -> KubeError:
     )
     if status == 409 and owners:
         return Conflict(message, owners)
-    return KubeError(status, message)
+    leaving = any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+    return KubeError(status, message, leaving=leaving)
 
 
 def _manager(message: str) -> str:

@@ -86,7 +86,13 @@ class Reconciler:
         except pydantic.ValidationError as error:
             await self._tell_invalid(observed, error)
             return Result(exists=True, pods=observed.pods, outcome="invalid")
-        return await self._pass(wish)
+        try:
+            return await self._pass(wish)
+        except KubeError as error:
+            if not error.leaving:
+                raise
+            LOGGER.info("%s: its namespace is being deleted", key)
+            return Result(exists=True, pods=observed.pods, outcome="gone")
 
     async def _pass(self, wish: Wish) -> Result:
         wanted = subject(wish, self._default)
@@ -142,6 +148,8 @@ class Reconciler:
             try:
                 await self._do(observed, action)
             except KubeError as error:
+                if error.leaving:
+                    raise
                 LOGGER.warning("%s: cannot %s: %s", observed.key, action, error.message)
                 sentence = f"cannot {action}: {error.message}"
                 (refused if error.final else failed).append(sentence)

@@ -33,6 +33,8 @@ class FakeKubernetes:
         """`apply statefulsets/x`, in order."""
         self.refuse: dict[str, tuple[int, str]] = {}
         """Writes that are answered with an error, by the text they would have in `writes`."""
+        self.leaving: set[str] = set()
+        """Namespaces that are being deleted."""
         self._owned: dict[ObjectKey, dict[str, set[tuple[str, ...]]]] = {}
         self._versions = itertools.count(1)
 
@@ -116,6 +118,9 @@ class FakeKubernetes:
             status, message = self.refuse[write]
             return web.json_response({"message": message}, status=status)
         key = (plural, namespace, name)
+        if namespace in self.leaving and key not in self.objects:
+            body = {"message": "no", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}
+            return web.json_response(body, status=403)
         match verb:
             case "apply":
                 manager, force = request.query["fieldManager"], request.query["force"] == "true"
