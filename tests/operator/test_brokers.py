@@ -65,6 +65,22 @@ def test_a_broker_that_hangs_is_silent_after_the_slack():
     asyncio.run(story())
 
 
+def test_a_connection_that_is_lost_once_is_no_silence():
+    async def story():
+        async with FakeBroker("127.0.0.1").serve() as broker, following(broker) as told:
+            await told.get()
+            broker.drops = 1
+            await broker.tell(healthy=False)
+            first = await told.get()
+            while broker.drops:
+                await asyncio.sleep(0)
+            await broker.tell(healthy=True)
+            second = await told.get()
+            assert [view and view.healthy for view in (first, second)] == [False, True]
+
+    asyncio.run(story())
+
+
 def test_a_broker_that_refuses_is_silent_and_told_so_once():
     async def story():
         async with FakeBroker("127.0.0.1").serve() as broker, following(broker) as told:

@@ -2,7 +2,8 @@
 
 Every broker is asked, not only the leader: when the leader dies the others have the news. A request
 waits at the broker until something changes or the hold is over, so that a change arrives at once
-and a broker that hangs is noticed within hold + slack. A broker that does not answer is data.
+and a broker that hangs is noticed within hold + 2 x slack (5 s), one that is gone at once. A broker
+that does not answer is data.
 
 Read next: `facts.View`, which is what comes out; `plan/leadership.py`, which weighs the views.
 """
@@ -24,7 +25,7 @@ from quorate_operator.metrics import BROKER_ANSWERS
 from quorate_operator.model import ADMIN_PORT
 
 HOLD_MS: Final = 2000
-SLACK_S: Final = 2.0
+SLACK_S: Final = 1.5
 PAUSE_S: Final = 0.5
 """Between a failed request and the next one."""
 ANSWER_LIMIT: Final = 1 << 20
@@ -106,6 +107,9 @@ class Brokers:
         url = f"http://{host}:{self._port}"
         while True:
             view = await self._watch(url, last)
+            if view is None and last is not None:
+                # Once more: the connection may have been closed under the request.
+                view = await self._watch(url, None)
             BROKER_ANSWERS.labels("answered" if view else "silent").inc()
             if first or not _alike(view, last):
                 tell(view)

@@ -22,6 +22,8 @@ class FakeBroker:
         """(after, timeout_ms) of each request."""
         self.hangs = False
         """Take requests and never answer, as a stopped process does."""
+        self.drops = 0
+        """So many requests lose their connection."""
         self.status = 200
         self._body: Json = answer()
         self._news = asyncio.Condition()
@@ -48,6 +50,9 @@ class FakeBroker:
     async def _watch(self, request: web.Request) -> web.Response:
         after, timeout_ms = int(request.query["after"]), int(request.query["timeout_ms"])
         self.asked.append((after, timeout_ms))
+        if self.drops and request.transport is not None:
+            self.drops -= 1
+            request.transport.abort()
         if self.hangs:
             await asyncio.Event().wait()
         with contextlib.suppress(TimeoutError):
