@@ -42,9 +42,9 @@ def make_layout(directory: Path, layers: list[bytes]) -> oci.Layout:
 
 def test_a_node_that_has_the_base_is_sent_only_the_layer_that_changed(tmp_path: Path) -> None:
     image = make_layout(tmp_path, [b"base", b"ours"]).find(REFERENCE)
-    with oci.thin_archive(image, {digest(b"base"), digest(b"{}")}) as file:
-        with tarfile.open(fileobj=file) as tar:
-            names = tar.getnames()
+    there = {digest(b"base"), digest(b"{}")}
+    with oci.thin_archive(image, there) as file, tarfile.open(fileobj=file) as tar:
+        names = tar.getnames()
     blobs = {name for name in names if name.startswith("blobs/")}
     wanted = {image.manifest_digest, digest(b"ours")}
     assert blobs == {f"blobs/{one.replace(':', '/')}" for one in wanted}

@@ -75,7 +75,7 @@ def _fail_over(kubectl: kube.Kubectl) -> None:
         started = time.monotonic()
         with kubectl.cluster.kill(old["pod"], hold=True, namespace=NAMESPACE):
             after = eventually(
-                lambda: _moved(kubectl, old),
+                lambda: _moved(kubectl, before),
                 deadline_s=FAILOVER_S,
                 every_s=0.1,
                 what="a new leader",
@@ -112,11 +112,14 @@ def _ready(kubectl: kube.Kubectl) -> Json | None:
     return status
 
 
-def _moved(kubectl: kube.Kubectl, old: Json) -> Json | None:
-    status = _status(kubectl)
+def _moved(kubectl: kube.Kubectl, before: Json) -> Json | None:
+    """The status when another pod leads in a later epoch and the change is counted."""
+    status, old = _status(kubectl), before["leader"]
     leader = status.get("leader")
     assert leader is not None, "no leader"
-    return status if leader["epoch"] > old["epoch"] and leader["pod"] != old["pod"] else None
+    assert leader["pod"] != old["pod"], f"{old['pod']} leads still"
+    assert leader["epoch"] > old["epoch"], "another pod leads in the same epoch"
+    return status if status["leaderTransitions"] > before["leaderTransitions"] else None
 
 
 def _facts(kubectl: kube.Kubectl) -> None:

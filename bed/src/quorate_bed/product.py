@@ -1,0 +1,277 @@
+"""A BrokerCluster as a test sees it: its resource, its pods, its brokers' own Admin APIs.
+
+Everything is read over one `kubectl proxy`, since a process per question would take more of a small
+machine than the brokers do, and would be too slow to see an election. Next: `load.py` in `scripts/`,
+which writes from a pod while things are being broken.
+"""
+
+import contextlib
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from quorate_bed import binaries, cluster, kube
+from quorate_bed.polling import eventually
+from quorate_bed.shell import CommandError
+
+Json = dict[str, Any]
+
+ADMIN_PORT = 9644
+FIRST_FLANKING_ID = 101
+ANSWER_S = 5
+SETTLED_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API server, through a proxy on this machine that knows the credentials."""
+
+    url: str
+
+    def get(self, path: str) -> Json | None:
+        """The JSON at that path; None where there is nothing, or nobody who answers."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=ANSWER_S) as reply:
+                found: Json = json.load(reply)
+                return found
+        except urllib.error.HTTPError as error:
+            error.close()
+            return None
+        except OSError:
+            return None
+
+    def text(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=ANSWER_S) as reply:
+            text: bytes = reply.read()
+            return text.decode()
+
+
+@contextlib.contextmanager
+def api(target: cluster.Cluster) -> Iterator[Api]:
+    command = [str(binaries.tool("kubectl")), "--kubeconfig", str(target.kubeconfig_path)]
+    process = subprocess.Popen(
+        [*command, "proxy", "--port=0"], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    with process.stdout as lines:
+        try:
+            yield Api(f"http://{lines.readline().split()[-1]}")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCluster:
+    """One BrokerCluster and what belongs to it."""
+
+    kubectl: kube.Kubectl
+    api: Api
+    name: str
+    brokers: int = 3
+    flanking: int = 0
+
+    # -- the resource ---------------------------------------------------------------------------
+
+    def manifest(self) -> Json:
+        return {
+            "apiVersion": "quorate.dev/v1alpha1",
+            "kind": "BrokerCluster",
+            "metadata": {"name": self.name},
+            "spec": {
+                "replicas": self.brokers,
+                "flanking": {"replicas": self.flanking},
+                "storage": {"size": "256Mi"},
+                "listeners": [
+                    {"name": name, "port": port, "authentication": {"type": "none"}}
+                    for name, port in (("internal", 9092), ("second", 9093))
+                ],
+            },
+        }
+
+    def apply(self) -> None:
+        self.kubectl.apply(self.manifest())
+
+    def resource(self) -> Json:
+        path = f"/apis/quorate.dev/v1alpha1/namespaces/{self.kubectl.namespace}/brokerclusters"
+        found = self.api.get(f"{path}/{self.name}")
+        assert found is not None, "no such BrokerCluster"
+        return found
+
+    def status(self) -> Json:
+        found: Json = self.resource().get("status") or {}
+        return found
+
+    def condition(self, kind: str) -> Json:
+        return condition(self.status(), kind)
+
+    def scale_flanking(self, replicas: int) -> None:
+        self.kubectl.patch("bc", self.name, {"spec": {"flanking": {"replicas": replicas}}})
+
+    # -- waiting --------------------------------------------------------------------------------
+
+    def settled(self) -> Json:
+        """The status, once all is as the spec asks for and every node serves."""
+        resource = self.resource()
+        status: Json = resource.get("status") or {}
+        assert status.get("observedGeneration") == resource["metadata"]["generation"]
+        for kind, wanted in (("Ready", "True"), ("FullyReplicated", "True")):
+            assert condition(status, kind)["status"] == wanted, condition(status, kind)
+        assert condition(status, "Reconciling")["status"] == "False", condition(
+            status, "Reconciling"
+        )
+        waiting = [node["pod"] for node in status["nodes"] if not node["ready"]]
+        assert not waiting, f"not ready: {waiting}"
+        flanking = resource["spec"].get("flanking", {}).get("replicas", 0)
+        assert len(status["nodes"]) == resource["spec"]["replicas"] + flanking
+        return status
+
+    def settle(self) -> Json:
+        return eventually(self.settled, deadline_s=SETTLED_S, what=f"{self.name} settled")
+
+    def recover(self) -> None:
+        """As it was made, whatever the test before has done.
+
+        The node restarts a killed container later each time; a new pod has no such past.
+        """
+        self.apply()
+        worn = [pod["metadata"]["name"] for pod in self.pods() if restarts(pod)]
+        if worn:
+            self.kubectl("delete", "pods", *worn)
+        self.settle()
+
+    # -- pods and brokers -----------------------------------------------------------------------
+
+    def pod_of(self, node_id: int) -> str:
+        if node_id >= FIRST_FLANKING_ID:
+            return f"{self.name}-flanking-{node_id - FIRST_FLANKING_ID}"
+        return f"{self.name}-broker-{node_id - 1}"
+
+    def broker_ids(self) -> list[int]:
+        return list(range(1, self.brokers + 1))
+
+    def pods(self, role: str = "") -> list[Json]:
+        labels = f"quorate.dev/cluster%3D{self.name}"
+        labels += f",quorate.dev/role%3D{role}" if role else ""
+        path = f"/api/v1/namespaces/{self.kubectl.namespace}/pods?labelSelector={labels}"
+        found = self.api.get(path)
+        assert found is not None
+        items: list[Json] = found["items"]
+        return items
+
+    def admin(self, node_id: int, path: str) -> Json | None:
+        """What a node's own Admin API answers; None when it does not."""
+        pod = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{self.pod_of(node_id)}"
+        return self.api.get(f"{pod}:{ADMIN_PORT}/proxy{path}")
+
+    def health(self, node_id: int) -> Json:
+        found = self.admin(node_id, "/v1/cluster/health_overview")
+        assert found is not None, f"node {node_id} does not answer"
+        return found
+
+    def stateful_set(self, role: str = "broker") -> Json:
+        path = f"/apis/apps/v1/namespaces/{self.kubectl.namespace}/statefulsets"
+        found = self.api.get(f"{path}/{self.name}-{role}")
+        assert found is not None
+        return found
+
+    def kill(self, node_id: int, *, hold: bool = False) -> cluster.Hold:
+        """SIGKILL from the node's side; with `hold` it stays dead until the hold is released."""
+        namespace = self.kubectl.namespace
+        return self.kubectl.cluster.kill(self.pod_of(node_id), hold=hold, namespace=namespace)
+
+    # -- clients --------------------------------------------------------------------------------
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{self.name}-bootstrap:9092"
+
+    def host(self, node_id: int) -> str:
+        domain = f"{self.name}-brokers.{self.kubectl.namespace}.svc"
+        return f"{self.pod_of(node_id)}.{domain}"
+
+    @property
+    def client(self) -> kube.ClientPod:
+        return kube.ClientPod(self.kubectl)
+
+    @contextlib.contextmanager
+    def load(self, topic: str) -> Iterator["Load"]:
+        """Records are written with acks=all from a pod while the block runs."""
+        script = kube.script("load.py")
+        with self.client.background(script, self.bootstrap, topic) as running:
+            load = Load(running)
+            load.goes_on()
+            yield load
+
+
+class Load:
+    """Numbers that are written one after the other, and what became of them."""
+
+    def __init__(self, running: kube.Background) -> None:
+        self._running = running
+
+    def goes_on(self) -> int:
+        """A record begun after this call was acknowledged in each partition. How many are by now.
+
+        Blocks until then: the script ends by itself, with an error, when that takes too long.
+        """
+        stdin = self._running.process.stdin
+        assert stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended; the empty line below says so
+            stdin.write("\n")
+            stdin.flush()
+        line = self._running.line()
+        if not line:
+            self._running.finish()  # raises what the script died of
+            raise CommandError(["load"], 0, "", "it ended by itself")
+        return int(line)
+
+    def finish(self) -> "Written":
+        return Written(**self._running.finish(timeout_s=120))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written and what was read back from the beginning of each partition."""
+
+    acknowledged: int
+    failed: list[str]
+    """Errors that reached the application, after all retries of the client."""
+    read: int
+    lost: list[int]
+    """Acknowledged numbers that do not stand at the offset that was acknowledged."""
+    gaps: list[str]
+    """Offsets that are missing."""
+    disordered: list[str]
+    """Numbers that stand behind a greater one of their partition, or stand there twice."""
+    slowest_ms: int
+
+    def check(self) -> None:
+        """Every acknowledged record is readable, once, in the order of writing."""
+        assert self.acknowledged > 0
+        assert self.read >= self.acknowledged
+        assert not self.lost, self
+        assert not self.gaps, self
+        assert not self.disordered, self
+
+
+def condition(status: Json, kind: str) -> Json:
+    """A condition of that status; one that says nothing where there is none."""
+    found: Json = next(
+        (one for one in status.get("conditions", []) if one["type"] == kind),
+        {"type": kind, "status": "Unknown", "reason": "", "message": ""},
+    )
+    return found
+
+
+def restarts(pod: Json) -> int:
+    return sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
+
+
+def took_s(since: float) -> float:
+    return round(time.monotonic() - since, 2)
