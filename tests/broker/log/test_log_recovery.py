@@ -10,6 +10,7 @@ import pytest
 
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import LogSettings
+from quorate_broker.testing.simdisk import PowerCutError
 from quorate_broker.wire import batch
 
 Bench = Any
@@ -311,3 +312,37 @@ def test_a_term_that_goes_down_is_not_in_line(bench: Bench) -> None:
     batch.stamp(made, 1, 4)
     bench.overwrite(segment(bench), at, bytes(made))
     assert bench.open().corrupt is not None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_internal_entries_before_a_torn_next_segment_are_kept(
+    new_bench: Callable[..., Bench], seed: int
+) -> None:
+    """Their copy takes the name of the next segment, whose torn bytes must not take it back."""
+    bench = new_bench(
+        LogSettings(
+            segment_bytes=400, index_interval_bytes=1, preallocate_bytes=500, cache_bytes=0
+        ),
+        seed,
+    )
+    kept = [bench.append(), bench.append()]
+    bench.checkpoint()
+    bench.begin_term(1)
+    bench.begin_term(1)
+    bench.append(size=80)
+    files: list[str] = []
+
+    def cut(operation: str, path: str) -> None:
+        if operation == "sync" and path not in files:
+            files.append(path)
+            if len(files) == 2:
+                raise PowerCutError
+
+    bench.disk.fault = cut
+    job = bench.log.take_job()
+    with pytest.raises(PowerCutError):
+        job.run()
+    bench.disk.fault = None
+    assert bench.crash().corrupt is None
+    assert bench.entries()[:2] == kept
+    assert bench.log.last_index >= 3

@@ -161,6 +161,6 @@ class Layout:
 def note(segment: Segment, place: Place, header: BatchHeader, head: Buffer) -> None:
     """Enter an entry into its segment's index; `head` begins with its header bytes."""
     assert segment.index is not None, "the active segment's index is in memory"
-    time = NO_TIME if header.last_offset_delta < 0 else header.max_timestamp
+    time = NO_TIME if header.is_control else header.max_timestamp
     with memoryview(head) as view, view[:HEADER_SIZE] as covered:
         segment.index.note(place, covered, time)

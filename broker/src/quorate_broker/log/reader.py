@@ -159,6 +159,6 @@ def rebuild_index(disk: Disk, segment: Segment, terms: TermTable, interval: int)
     lone = Segment(segment.base_offset, segment.base_index, SparseIndex(interval))
     lone.size, lone.written, lone.handle = segment.size, segment.written, segment.handle
     for found in SegmentReader(disk, lone, terms).entries(-1, 0, _REBUILD_STEP):
-        time = NO_TIME if found.is_internal else found.header.max_timestamp
+        time = NO_TIME if found.header.is_control else found.header.max_timestamp
         index.note(found.place, found.data[:HEADER_SIZE], time)
     return index

@@ -183,8 +183,10 @@ class _Recovery:
             parts = [source for source in sources if source.segment is segment]
             if parts:
                 self._copy(segment, parts)
+        copied = {source.segment.base_offset for source in sources if source.segment is not None}
         for source in sources:
-            self._clean(source)
+            if source.base_offset not in copied:  # a copy took the name, and with it the old bytes
+                self._clean(source)
         if any(source.segment is not None for source in sources):
             self._write_checkpoint()
         for segment in self.layout.segments[:-1]:
@@ -223,8 +225,6 @@ class _Recovery:
     def _clean(self, source: _Source) -> None:
         """Cut what was copied away or torn; a file of which nothing is left goes."""
         name = f"{self.path}/{segment_name(source.base_offset)}"
-        if source.segment is not None and source.segment.base_offset == source.base_offset:
-            return
         if source.base_offset not in self._kept():
             self.disk.unlink(name)
             self.disk.sync_dir(self.path)
