@@ -6,6 +6,9 @@
     kubectl      kubectl in that namespace, with JSON in and out (`quorate_bed.kube.Kubectl`)
     client_pod   a pod with Kafka clients in that namespace (`quorate_bed.kube.ClientPod`)
     eventually   wait for something with a deadline (`quorate_bed.polling.eventually`)
+    api          what the API server says, read without a process per question
+    three        three brokers that serve, with a client pod (`quorate_bed.product.BrokerCluster`):
+                 the same ones for all tests, put right again before each
 
 When a test fails, what a person would look at next is added to its report.
 """
@@ -17,7 +20,7 @@ from typing import Any
 import pytest
 
 from quorate_bed import cluster as clusters
-from quorate_bed import install, kube, polling
+from quorate_bed import install, kube, polling, product
 from quorate_bed.shell import CommandError
 
 HERE = Path(__file__).parent
@@ -62,6 +65,28 @@ def client_pod(kubectl: kube.Kubectl) -> kube.ClientPod:
 
 
 @pytest.fixture(scope="session")
+def api(cluster: clusters.Cluster) -> Iterator[product.Api]:
+    with product.api(cluster) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shared_three(cluster: clusters.Cluster, api: product.Api) -> Iterator[product.BrokerCluster]:
+    with kube.namespace(cluster, "three-brokers") as name:
+        made = product.BrokerCluster(kube.Kubectl(cluster, name), api, "three")
+        made.apply()
+        made.client.start()
+        made.settle()
+        yield made
+
+
+@pytest.fixture
+def three(shared_three: product.BrokerCluster) -> product.BrokerCluster:
+    shared_three.recover()
+    return shared_three
+
+
+@pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
     return polling.eventually
 
@@ -71,7 +96,9 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    kubectl = getattr(item, "funcargs", {}).get("kubectl")
+    fixtures = getattr(item, "funcargs", {})
+    three = fixtures.get("three")
+    kubectl = three.kubectl if three is not None else fixtures.get("kubectl")
     if report.when == "call" and report.failed and kubectl is not None:
         for words in EXPLAINED:
             try:

@@ -1,8 +1,8 @@
 """A BrokerCluster as a test sees it: its resource, its pods, its brokers' own Admin APIs.
 
-Everything is read over one `kubectl proxy`, since a process per question would take more of a small
-machine than the brokers do, and would be too slow to see an election. Next: `load.py` in `scripts/`,
-which writes from a pod while things are being broken.
+Everything is read over one `kubectl proxy`: a process per question would take more of a small
+machine than the brokers do, and be too slow to see an election. Next: `scripts/load.py`, which
+writes from a pod while things are being broken.
 """
 
 import contextlib

@@ -9,9 +9,11 @@ what was acknowledged, what failed, and how what is read differs from what was a
 
 import asyncio
 import collections
+import itertools
 import json
 import sys
 import time
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -19,6 +21,9 @@ EVERY_S = 0.01
 GOES_ON_S = 60
 GIVE_UP_MS = 90_000
 READ_S = 60
+
+
+Rows = list[tuple[int, int]]
 
 
 class Writer:
@@ -44,11 +49,11 @@ class Writer:
                 waiting.create_task(self._follow(number, partition, sent))
                 await asyncio.sleep(EVERY_S)
 
-    async def _follow(self, number: int, partition: int, sent: asyncio.Future) -> None:
+    async def _follow(self, number: int, partition: int, sent: asyncio.Future[Any]) -> None:
         began = time.monotonic()
         try:
             placed = await sent
-        except Exception as error:  # whatever reaches an application counts
+        except Exception as error:  # noqa: BLE001 - whatever reaches an application counts
             self.failed.append(f"{number}: {error!r}")
         else:
             self.acknowledged[number] = (placed.partition, placed.offset)
@@ -72,11 +77,11 @@ async def answer(writer: Writer, stop: asyncio.Event) -> None:
         stop.set()
 
 
-async def read(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, list]:
+async def read(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, Rows]:
     """Per partition, (offset, number) in the order in which they are read."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
-    found = collections.defaultdict(list)
+    found: dict[int, Rows] = collections.defaultdict(list)
     try:
         places = [TopicPartition(topic, partition) for partition in partitions]
         consumer.assign(places)
@@ -94,8 +99,12 @@ async def read(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, l
     return found
 
 
-def compare(acknowledged: dict[int, tuple[int, int]], found: dict[int, list]) -> dict:
-    lost, gaps, disordered = [], [], []
+def compare(
+    acknowledged: dict[int, tuple[int, int]], found: dict[int, Rows]
+) -> dict[str, list[Any]]:
+    lost: list[int] = []
+    gaps: list[str] = []
+    disordered: list[str] = []
     stands = {
         (partition, offset): number for partition, rows in found.items() for offset, number in rows
     }
@@ -107,7 +116,7 @@ def compare(acknowledged: dict[int, tuple[int, int]], found: dict[int, list]) ->
             if offset != expected:
                 gaps.append(f"{partition}: {offset} instead of {expected}")
                 break
-        for (_, before), (offset, number) in zip(rows, rows[1:], strict=False):
+        for (_, before), (offset, number) in itertools.pairwise(rows):
             if number <= before:
                 disordered.append(f"{partition}/{offset}: {number} behind {before}")
     return {"lost": lost, "gaps": gaps, "disordered": disordered}

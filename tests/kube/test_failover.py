@@ -1,0 +1,142 @@
+"""Brokers die on a real Kubernetes: they elect, the operator reports, clients only retry."""
+
+from quorate_bed.polling import eventually
+from quorate_bed.product import BrokerCluster, Json, condition, restarts
+
+POLL_S, ELECTION_S = 2.0, 1.5
+SEEN_S = 2 * POLL_S + ELECTION_S
+"""T of the requirements: two polls of the operator and an election."""
+BACK_S = 90
+"""A killed container is started again by its node after a pause of its own choosing."""
+
+
+def leader_after(three: BrokerCluster, epoch: int) -> Json:
+    """The status, once it names a leader of a later epoch."""
+    status = three.status()
+    leader = status.get("leader")
+    assert leader is not None, condition(status, "QuorumAvailable")
+    assert leader["epoch"] > epoch, leader
+    return status
+
+
+def agreed(three: BrokerCluster, among: list[int]) -> int:
+    """The leader's id that all these brokers serve and the status names."""
+    told = {three.health(node_id)["controller_id"] for node_id in among}
+    told.add(three.status()["leader"]["nodeId"])
+    assert len(told) == 1, told
+    return told.pop()
+
+
+def marked(three: BrokerCluster) -> list[str]:
+    """Pods that carry the leader's label."""
+    return [
+        pod["metadata"]["name"]
+        for pod in three.pods()
+        if pod["metadata"]["labels"].get("quorate.dev/leader") == "true"
+    ]
+
+
+def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is_readable_in_order(
+    three: BrokerCluster,
+) -> None:
+    before = three.status()
+    old = before["leader"]
+    alive = [node_id for node_id in three.broker_ids() if node_id != old["nodeId"]]
+    with three.load("killed-leader") as load:
+        with three.kill(old["nodeId"], hold=True):
+            after = eventually(
+                lambda: leader_after(three, old["epoch"]),
+                deadline_s=SEEN_S,
+                every_s=0.05,
+                what="another leader in the status",
+            )
+            new = after["leader"]
+            assert new["nodeId"] in alive
+            assert new["pod"] == three.pod_of(new["nodeId"])
+            assert after["leaderTransitions"] == before["leaderTransitions"] + 1
+            assert load.goes_on() > 0
+            eventually(lambda: agreed(three, alive), deadline_s=SEEN_S, what="one leader for all")
+
+            def told_down() -> bool:
+                return all(three.health(i)["nodes_down"] == [old["nodeId"]] for i in alive)
+
+            eventually(told_down, deadline_s=10, what="the killed one in nodes_down")
+
+            def shown_down() -> bool:
+                status = three.status()
+                node = next(n for n in status["nodes"] if n["nodeId"] == old["nodeId"])
+                return not node["ready"] and not node["leader"] and node["state"] == "down"
+
+            eventually(shown_down, deadline_s=SEEN_S, what="the killed one shown as down")
+            assert condition(three.status(), "Ready")["status"] == "True"
+            eventually(lambda: marked(three) == [new["pod"]], what="the label on the new leader")
+        back = eventually(three.settled, deadline_s=BACK_S, what="the killed one back")
+        load.goes_on()
+        written = load.finish()
+    assert written.failed == []
+    written.check()
+    assert back["leader"] == new, "the old leader came back as a follower"
+    assert {node["role"] for node in back["nodes"]} == {"broker"}
+    pod = next(p for p in three.pods() if p["metadata"]["name"] == old["pod"])
+    assert restarts(pod) > 0, "the same pod, only its process was another"
+
+
+def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_itself(
+    three: BrokerCluster,
+) -> None:
+    survivor, *others = three.broker_ids()
+    with three.load("no-quorum") as load:
+        holds = [three.kill(node_id, hold=True) for node_id in others]
+        try:
+
+            def nobody_leads() -> Json:
+                status = three.status()
+                assert "leader" not in status, status["leader"]
+                assert condition(status, "Ready")["status"] == "False"
+                quorum = condition(status, "QuorumAvailable")
+                assert quorum["status"] == "False"
+                assert quorum["reason"] == "NoQuorum", quorum
+                return status
+
+            status = eventually(nobody_leads, what="a status without a leader")
+            message = condition(status, "Ready")["message"]
+            assert "without a majority nobody can lead" in message
+            assert all(three.pod_of(node_id) in message for node_id in others)
+            assert three.pod_of(survivor) not in message
+
+            health = three.health(survivor)
+            assert health["controller_id"] == -1
+            assert health["is_healthy"] is False
+            assert health["nodes_down"] == others
+
+            said = three.client.python(IMPATIENT, f"{three.host(survivor)}:9092", "no-quorum")
+            assert said == {"acknowledged": False, "retriable": True}
+        finally:
+            for hold in holds:
+                hold.release()
+        eventually(three.settled, deadline_s=BACK_S, what="healed by itself")
+        load.goes_on()
+        written = load.finish()
+    assert written.failed == [], "a patient producer only waits"
+    written.check()
+
+
+IMPATIENT = """
+import asyncio, json, sys
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+async def main(bootstrap, topic):
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", request_timeout_ms=2000)
+    await producer.start()
+    said = {"acknowledged": True}
+    try:
+        await producer.send_and_wait(topic, b"0", partition=0)
+    except KafkaError as error:
+        said = {"acknowledged": False, "retriable": error.retriable}
+    finally:
+        await producer.stop()
+    print(json.dumps(said))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
