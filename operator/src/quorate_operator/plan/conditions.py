@@ -133,7 +133,7 @@ def _up_to_date(wish: Wish) -> Verdict:
     if outdated:
         message = (
             f"These brokers run with an older configuration: {', '.join(outdated)}."
-            " Delete their pods one at a time, the leader's last, waiting for Ready between."
+            " Delete their pods one at a time, the leader's last, each after all are ready again."
         )
         return Verdict("UpToDate", "False", "RestartNeeded", message[:MESSAGE_LIMIT])
     return Verdict("UpToDate", "True", "Current", "All brokers run with the current configuration.")
