@@ -8,14 +8,21 @@ hundred elections at once cost one sync. Read next: `shelf`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import contextlib
+import logging
+import os
+import queue
+import threading
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from quorate_broker.log.journal import JournalJob, StateJournal, Vote
 from quorate_broker.raft.messages import HardState, Peer
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+EXIT_BROKEN = 70
 
 
 class RunsBlocking(Protocol):
@@ -27,7 +34,13 @@ class Disks:
 
     def __init__(self, threads: int, failed: Callable[[OSError], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads, "disk")
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"disk-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
         self._failed = failed
         self._journal: StateJournal | None = None
         self._waiting: list[Callable[[], None]] = []
@@ -35,7 +48,26 @@ class Disks:
 
     async def call(self, blocking: Callable[[], T]) -> T:
         """Run something blocking in a disk thread."""
-        return await self._loop.run_in_executor(self._pool, blocking)
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(cast(T, result))
+            else:
+                future.set_exception(error)
+
+        def work() -> None:
+            try:
+                result = blocking()
+            except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+                self._tell(settle, None, error)
+            else:
+                self._tell(settle, result, None)
+
+        self._queue.put(work)
+        return await future
 
     def use_journal(self, journal: StateJournal) -> None:
         self._journal = journal
@@ -55,15 +87,30 @@ class Disks:
 
     def run(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
         """Run a job in a thread, then `done` on the loop with its error, if any."""
-        self._pool.submit(self._work, job, done)
 
-    def _work(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
-        try:
-            job.run()
-        except OSError as error:
-            self._loop.call_soon_threadsafe(done, error)
-        else:
-            self._loop.call_soon_threadsafe(done, None)
+        def work() -> None:
+            try:
+                job.run()
+            except OSError as error:
+                self._tell(done, error)
+            else:
+                self._tell(done, None)
+
+        self._queue.put(work)
+
+    def _work(self) -> None:
+        """One thread's life. What a job raises beyond OSError is our bug: nobody may wait on."""
+        while (work := self._queue.get()) is not None:
+            try:
+                work()
+            except BaseException:
+                log.critical("a disk job broke", exc_info=True)
+                os._exit(EXIT_BROKEN)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Call back on the loop; a loop that is gone needs no telling."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def put_hard_state(self, group: str, state: HardState, done: Callable[[], None]) -> None:
         """Journal a term and vote; `done` when it is on disk, never after a failure."""
@@ -94,6 +141,9 @@ class Disks:
 
     def close(self) -> None:
         """Blocking: finish what runs, close the journal."""
-        self._pool.shutdown(wait=True)
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
         if self._journal is not None:
             self._journal.close()

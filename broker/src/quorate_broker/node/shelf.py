@@ -83,6 +83,7 @@ class Shelf:
         self._parts = parts
         self._outside = outside
         self._partitions: dict[str, Partition] = {}
+        self._by_place: dict[tuple[uuid.UUID, int], Partition] = {}
         self._early: dict[str, list[tuple[Peer, Message]]] = {}
         self.traffic = Traffic()
 
@@ -93,7 +94,7 @@ class Shelf:
         return self._parts.clock
 
     def get(self, topic_id: uuid.UUID, index: int) -> Partition | None:
-        return self._partitions.get(group_name(topic_id, index))
+        return self._by_place.get((topic_id, index))
 
     def by_group(self, group: str) -> Partition | None:
         return self._partitions.get(group)
@@ -110,6 +111,7 @@ class Shelf:
         if replica.log.corrupt is not None:
             log.error("%s is corrupt and takes no part: %s", group, replica.log.corrupt)
         partition = self._partitions[group] = Partition(replica, self)
+        self._by_place[wanted.topic_id, wanted.index] = partition
         for sender, message in self._early.pop(group, ()):
             partition.receive(sender, message)
         first = wanted.voters[0]
@@ -133,6 +135,7 @@ class Shelf:
         """Close a replica whose topic is gone, and delete its files."""
         group = group_name(topic_id, index)
         partition = self._partitions.pop(group, None)
+        self._by_place.pop((topic_id, index), None)
         self._parts.disks.forget(group)
         if partition is not None:
             partition.close()
@@ -144,6 +147,7 @@ class Shelf:
         """Close every log: trimmed, with a checkpoint."""
         partitions = list(self)
         self._partitions.clear()
+        self._by_place.clear()
         for partition in partitions:
             partition.close()
         for partition in partitions:
