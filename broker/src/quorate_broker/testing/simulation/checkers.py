@@ -118,6 +118,10 @@ class Checkers:
 
     # --------------------------------------------------------------------------- A, C: what stays
 
+    def leader_committed(self, node: int, term: int, last: Known) -> None:
+        """Counting disks proves something for entries of the own term only (Raft 5.4.2)."""
+        must(last.term == term, f"E: leader {node} of term {term} counts disks for {last}")
+
     def committed(
         self, node: int, term: int, entries: Sequence[Known], has: Callable[[Known], int]
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from quorate_broker.raft.core import Role
 from quorate_broker.testing.simulation.host import Host, World
 
 KINDS = (
@@ -122,7 +123,17 @@ class Faults:
             host.unpaused(host.transfer)
 
     def _any_host(self) -> Host:
+        """Half of the time it meets a leader."""
+        leader = self._leader()
+        if leader is not None and self._world.dice.random() < 0.5:
+            return leader
         return self._world.dice.choice(self._world.hosts)
+
+    def _leader(self) -> Host | None:
+        for host in self._world.hosts:
+            if host.replica is not None and host.replica.role is Role.LEADER:
+                return host
+        return None
 
     # ------------------------------------------------------------------------------------ network
 
@@ -146,7 +157,9 @@ class Faults:
     def _nodes(self) -> list[int]:
         nodes = [host.node for host in self._world.hosts]
         self._world.dice.shuffle(nodes)
-        return nodes
+        first = self._any_host().node
+        nodes.remove(first)
+        return [first, *nodes]
 
     def _block(self, links: list[tuple[int, int]]) -> None:
         world = self._world

@@ -434,6 +434,8 @@ class Host:
         if replica.commit_index != self._commit_index:
             must(replica.commit_index > self._commit_index, "E: a commit index went back")
             entries = list(self._commits(replica, log))
+            if replica.role is Role.LEADER:
+                checkers.leader_committed(self.node, replica.term, entries[-1])
             checkers.committed(self.node, replica.term, entries, self._disks_with)
             self._commit_index = replica.commit_index
 
