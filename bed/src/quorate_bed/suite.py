@@ -1,4 +1,4 @@
-"""`make test`: the parts in order, each one alone runnable, and a table at the end.
+"""`make test`: the parts in order, each alone runnable, and a table at the end.
 
 A part that fails does not stop the others: one run should tell all that is wrong. The exit code is
 that of the whole. The last lines printed are pytest's own closing lines, so that whoever reads only
@@ -6,6 +6,7 @@ the end of a log sees how much was run.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from quorate_bed import binaries, cluster, debian, paths
 from quorate_bed.progress import BedError, console, heading
 
 OTHER_PYTHON = "3.13"
+WORDS = ("passed", "failed", "error")
 NO_TESTS = 5  # pytest's exit code when it found nothing to run
 SCRIPTS = Path(sys.executable).parent
 SHORT = "not full and not process and not kube"
@@ -44,7 +46,7 @@ class Result:
 
 
 def _pytest(*args: str) -> tuple[str, ...]:
-    return ("python", "-m", "pytest", "-q", *args)
+    return ("python", "-m", "pytest", *args)
 
 
 UNIT = ("tests/broker", "tests/operator", "tests/bed", "tests/test_tidy.py")
@@ -103,7 +105,7 @@ def _run_part(part: Part) -> Result:
         code, last = _stream(scripts, command)
         if code != 0:
             failed.append(" ".join(command[:4]) + (" (no test!)" if code == NO_TESTS else ""))
-        if last.startswith("=") or " passed" in last or " failed" in last or " error" in last:
+        if "pytest" in command:
             closing.append(last)
     return Result(part, tuple(failed), tuple(closing), time.monotonic() - started, note)
 
@@ -179,6 +181,10 @@ def _report(results: Sequence[Result]) -> None:
         table.add_row(result.part.name, state, f"{result.took_s:.0f}", said.strip("= "))
     console.print()
     console.print(table)
-    for result in results:
-        for line in result.closing:
-            print(line)
+    closing = [line for result in results for line in result.closing]
+    for line in closing:
+        print(line)
+    counts = {
+        word: sum(map(int, re.findall(rf"(\d+) {word}", " ".join(closing)))) for word in WORDS
+    }
+    print(f"total: {counts['passed']} passed, {counts['failed'] + counts['error']} failed")
