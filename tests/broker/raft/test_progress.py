@@ -59,6 +59,18 @@ def test_the_window_counts_until_it_is_on_disk() -> None:
     assert not progress.may_send(SETTINGS)
 
 
+def test_a_late_acknowledgement_neither_sends_again_nor_fills_the_window_for_ever() -> None:
+    # Found by a seed: the window held what was acknowledged already, and the follower starved.
+    progress = replicating(received=5)
+    progress.sent(6, 1, 0)
+    progress.heard(10, 10, 12, 1)  # acknowledged in an earlier life of the connection
+    assert progress.next == 11
+    assert not progress.inflight
+    progress.inflight.append((10, 1))
+    progress.heard(10, 10, 12, 2)
+    assert not progress.inflight
+
+
 def test_what_was_not_received_for_long_is_stuck() -> None:
     progress = replicating()
     progress.sent(10, 1, 1_000)

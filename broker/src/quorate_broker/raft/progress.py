@@ -86,9 +86,10 @@ class Progress:
             self.moved_ms = now_ms
         if match > self.match:
             self.match = match
-            inflight = self.inflight
-            while inflight and inflight[0][0] <= match:
-                self.inflight_bytes -= inflight.popleft()[1]
+            self.next = max(self.next, match + 1)
+        inflight = self.inflight
+        while inflight and inflight[0][0] <= self.match:
+            self.inflight_bytes -= inflight.popleft()[1]
         if self.match >= self.mark[0]:
             self.caught_up_ms = now_ms if self.match == last_index else self.mark[1]
             self.mark = (last_index, now_ms)
