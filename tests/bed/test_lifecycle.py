@@ -95,12 +95,20 @@ def leftovers(name: str) -> list[str]:
     return mounts + loops + groups + processes + files
 
 
-def test_a_running_cluster_is_kept_as_it_is(cluster: LocalCluster) -> None:
+def test_a_running_cluster_is_kept_as_it_is_and_a_dead_one_is_made_anew(
+    cluster: LocalCluster,
+) -> None:
     cluster.create()
     first = state.read(cluster.directory)
+    assert first is not None
     cluster.create()
     assert state.read(cluster.directory) == first
     assert "node-1" in cluster.kubectl("get", "nodes", "--output=name")
+    os.kill(cluster.part("node-1.kubelet"), signal.SIGKILL)
+    eventually(lambda: not cluster.exists(), what="a cluster without kubelet is none")
+    cluster.create()
+    assert cluster.exists()
+    assert not first.alive()
 
 
 def test_nothing_is_left_of_a_deleted_cluster_and_the_machines_settings_are_untouched(
@@ -182,17 +190,6 @@ def test_a_process_that_only_has_the_number_of_a_cluster_of_old_is_left_alone(
             assert innocent.poll() is None
             assert leftovers(NAME) == []
         innocent.kill()
-
-
-def test_a_dead_cluster_is_made_anew(cluster: LocalCluster) -> None:
-    cluster.create()
-    first = state.read(cluster.directory)
-    assert first is not None
-    os.kill(first.pid, signal.SIGKILL)
-    eventually(lambda: not first.alive())
-    assert not cluster.exists()
-    cluster.create()
-    assert cluster.exists()
 
 
 @pytest.mark.full

@@ -62,9 +62,8 @@ def load(name: str = NAME) -> None:
 
 @app.command("images")
 def build_images() -> None:
-    """Build the images whose inputs changed."""
-    for image in images.IMAGES.values():
-        images.build(image)
+    """Packages, binaries and the images whose inputs changed, without a cluster."""
+    images.build_all()
 
 
 @app.command("test")

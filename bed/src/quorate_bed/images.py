@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from quorate_bed import base, cluster, debian, oci, paths
-from quorate_bed.binaries import uv
+from quorate_bed import base, binaries, cluster, debian, oci, paths
 from quorate_bed.progress import step
 from quorate_bed.shell import run
 
@@ -63,6 +62,15 @@ def build_and_load(target: cluster.Cluster, names: tuple[str, ...] = tuple(IMAGE
         with step(f"Load {IMAGES[name].reference.rpartition('/')[2]}") as shown:
             if not target.load_image(archive, IMAGES[name].reference):
                 shown.note = "already there"
+
+
+def build_all() -> None:
+    """All that a cluster needs is in the cache: packages, binaries, images."""
+    if cluster.provider_name() == "local":
+        debian.install(debian.CLUSTER)
+        binaries.kubernetes()
+    for image in IMAGES.values():
+        build(image)
 
 
 def build(image: Image) -> Path:
@@ -150,7 +158,7 @@ def _sources(member: Path) -> Iterator[Path]:
 
 def _requirements(image: Image) -> str:
     """The locked third-party packages, one a line, without comments."""
-    command = [uv(), "export", "-q", "--frozen", "--no-emit-workspace", "--no-header"]
+    command = [binaries.uv(), "export", "-q", "--frozen", "--no-emit-workspace", "--no-header"]
     command += ["--no-hashes", "--no-annotate", "--package", image.project]
     command += ["--no-dev"] if image.package else ["--only-group", "client"]
     return run(command, directory=paths.REPOSITORY)
@@ -181,7 +189,7 @@ def _install(target: Path, what: list[str]) -> None:
         "--python-platform",
         PLATFORM,
     ]
-    run([uv(), "pip", "install", "-q", "--target", target, *only, *what], timeout_s=900)
+    run([binaries.uv(), "pip", "install", "-q", "--target", target, *only, *what], timeout_s=900)
     shutil.rmtree(target / "bin", ignore_errors=True)  # their first line names a Python of here
     for record in target.glob("*.dist-info/RECORD"):
         kept = [

@@ -7,8 +7,9 @@ writes from a pod while things are being broken.
 
 import contextlib
 import json
+import os
 import subprocess
-import time
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -44,6 +45,16 @@ class Api:
             return None
         except OSError:
             return None
+
+    def post(self, path: str) -> int:
+        """The HTTP status of a POST without a body."""
+        request = urllib.request.Request(self.url + path, method="POST", data=b"")
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
 
     def text(self, path: str) -> str:
         with urllib.request.urlopen(self.url + path, timeout=ANSWER_S) as reply:
@@ -166,8 +177,15 @@ class BrokerCluster:
 
     def admin(self, node_id: int, path: str) -> Json | None:
         """What a node's own Admin API answers; None when it does not."""
+        return self.api.get(self._admin_path(node_id, path))
+
+    def post(self, node_id: int, path: str) -> int:
+        """The HTTP status with which a node's own Admin API answers a POST."""
+        return self.api.post(self._admin_path(node_id, path))
+
+    def _admin_path(self, node_id: int, path: str) -> str:
         pod = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{self.pod_of(node_id)}"
-        return self.api.get(f"{pod}:{ADMIN_PORT}/proxy{path}")
+        return f"{pod}:{ADMIN_PORT}/proxy{path}"
 
     def health(self, node_id: int) -> Json:
         found = self.admin(node_id, "/v1/cluster/health_overview")
@@ -184,6 +202,25 @@ class BrokerCluster:
         """SIGKILL from the node's side; with `hold` it stays dead until the hold is released."""
         namespace = self.kubectl.namespace
         return self.kubectl.cluster.kill(self.pod_of(node_id), hold=hold, namespace=namespace)
+
+    @contextlib.contextmanager
+    def statuses(self) -> Iterator[list[Json]]:
+        """Every status that there is while the block runs; the list is filled at its end."""
+        found: list[Json] = []
+        command = [str(binaries.tool("kubectl")), "-n", self.kubectl.namespace, "--kubeconfig"]
+        command += [str(self.kubectl.cluster.kubeconfig_path), "get", "brokerclusters", self.name]
+        with tempfile.TemporaryFile("w+") as seen:
+            watch = subprocess.Popen(
+                [*command, "--watch", "--output=json"], stdout=seen, stdin=subprocess.DEVNULL
+            )
+            try:
+                eventually(lambda: os.fstat(seen.fileno()).st_size, what="the watch")
+                yield found
+            finally:
+                watch.terminate()
+                watch.wait()
+                seen.seek(0)
+                found += [each["status"] for each in _documents(seen.read())]
 
     # -- clients --------------------------------------------------------------------------------
 
@@ -207,6 +244,34 @@ class BrokerCluster:
             load = Load(running)
             load.goes_on()
             yield load
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The operator's deployment, and what it counts."""
+
+    kubectl: kube.Kubectl
+    api: Api
+    name: str = "quorate-operator"
+
+    def scale(self, replicas: int) -> None:
+        """That many of it are ready afterwards, and none is left of those before."""
+        self.kubectl("scale", "deployment", self.name, f"--replicas={replicas}")
+
+        def there() -> bool:
+            pods = self.kubectl.list("pods", f"app.kubernetes.io/name={self.name}")
+            ready = [pod for pod in pods if condition(pod["status"], "Ready")["status"] == "True"]
+            return len(pods) == len(ready) == replicas
+
+        eventually(there, deadline_s=60, what=f"{replicas} operators")
+
+    def metrics(self) -> str:
+        path = f"/api/v1/namespaces/{self.kubectl.namespace}/services/{self.name}:http/proxy"
+        return self.api.text(f"{path}/metrics")
+
+    def writes(self, what: str = "") -> int:
+        """Writes to the Kubernetes API since it started, of one sort or of all."""
+        return count(self.metrics(), "quorate_operator_writes_total", f'what="{what}"' * bool(what))
 
 
 class Load:
@@ -269,9 +334,26 @@ def condition(status: Json, kind: str) -> Json:
     return found
 
 
+def count(metrics: str, name: str, *labels: str) -> int:
+    """The sum of all series of that name that have all these labels."""
+    return sum(
+        int(float(line.rpartition(" ")[2]))
+        for line in metrics.splitlines()
+        if line.partition("{")[0] == name and all(label in line for label in labels)
+    )
+
+
 def restarts(pod: Json) -> int:
     return sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
 
 
-def took_s(since: float) -> float:
-    return round(time.monotonic() - since, 2)
+def _documents(text: str) -> Iterator[Json]:
+    """JSON objects that stand one behind the other; one that was cut off at the end is left out."""
+    decoder, at = json.JSONDecoder(), 0
+    while at < len(text.rstrip()):
+        try:
+            found, at = decoder.raw_decode(text, at)
+        except ValueError:
+            return
+        yield found
+        at += len(text[at:]) - len(text[at:].lstrip())

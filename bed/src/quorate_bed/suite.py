@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from quorate_bed import binaries, cluster, debian, paths
+from quorate_bed import binaries, debian, images, paths
 from quorate_bed.progress import BedError, console, heading
 
 OTHER_PYTHON = "3.13"
@@ -117,7 +117,7 @@ def _environment(part: Part) -> tuple[Path | None, str]:
     if part.name in ("charts", "kubernetes"):
         binaries.tool("helm")
     if part.name == "kubernetes":
-        cluster.provider_name()
+        images.build_all()  # here, so that no test's time limit has to allow for it
     if part.name == "unit-3.13":
         return _other_python()
     return SCRIPTS, ""
