@@ -221,6 +221,18 @@ def test_truncation_while_a_job_is_in_flight_wins(bench: Bench) -> None:
     assert bench.entries() == [kept, new]
 
 
+def test_two_truncations_before_a_job_remove_the_files_of_both(bench: Bench) -> None:
+    wanted = [bench.append() for _ in range(80)]
+    bench.sync()
+    assert len(bench.files()) >= 4
+    bench.log.truncate_after(50)
+    bench.log.truncate_after(10)
+    bench.sync()
+    assert len(bench.files()) == 1
+    assert bench.crash().corrupt is None
+    assert bench.entries() == wanted[:11]
+
+
 def test_truncation_to_nothing(bench: Bench) -> None:
     for _ in range(40):
         bench.append()

@@ -185,6 +185,17 @@ def test_rot_in_what_the_batch_crc_leaves_out_is_found(bench: Bench, place: int)
         log.read(0, 10_000, 20)
 
 
+def test_a_rotten_epoch_behind_the_last_index_entry_is_found(bench: Bench) -> None:
+    size = len(bench.append())
+    for _ in range(19):
+        bench.append()
+    bench.checkpoint()
+    bench.disk.flip(segment(bench), 19 * size + 15)
+    bench.open()
+    with pytest.raises(CorruptLogError, match="term"):
+        bench.log.read(19, 10_000, 20)
+
+
 def test_rot_in_a_skipped_header_is_found_at_the_next_index_entry(bench: Bench) -> None:
     size = len(bench.append())
     for _ in range(19):
