@@ -9,6 +9,7 @@
     api          what the API server says, read without a process per question
     three        three brokers that serve, with a client pod (`quorate_bed.product.BrokerCluster`):
                  the same ones for all tests, put right again before each
+    operator     what the operator counts; it can be sent away (`quorate_bed.product.Operator`)
 
 When a test fails, what a person would look at next is added to its report.
 """
@@ -84,6 +85,16 @@ def shared_three(cluster: clusters.Cluster, api: product.Api) -> Iterator[produc
 def three(shared_three: product.BrokerCluster) -> product.BrokerCluster:
     shared_three.recover()
     return shared_three
+
+
+@pytest.fixture
+def operator(cluster: clusters.Cluster, api: product.Api) -> Iterator[product.Operator]:
+    """The operator, which runs again afterwards whatever a test does with it."""
+    found = product.Operator(kube.Kubectl(cluster, install.NAMESPACE), api)
+    try:
+        yield found
+    finally:
+        found.scale(1)
 
 
 @pytest.fixture(scope="session")

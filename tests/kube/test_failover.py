@@ -1,5 +1,6 @@
 """Brokers die on a real Kubernetes: they elect, the operator reports, clients only retry."""
 
+from quorate_bed import product
 from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json, condition, restarts
 
@@ -10,12 +11,13 @@ BACK_S = 90
 """A killed container is started again by its node after a pause of its own choosing."""
 
 
-def leader_after(three: BrokerCluster, epoch: int) -> Json:
-    """The status, once it names a leader of a later epoch."""
+def leader_after(three: BrokerCluster, before: Json) -> Json:
+    """The status, once it names a leader of a later epoch and has counted the change."""
     status = three.status()
     leader = status.get("leader")
     assert leader is not None, condition(status, "QuorumAvailable")
-    assert leader["epoch"] > epoch, leader
+    assert leader["epoch"] > before["leader"]["epoch"], leader
+    assert status["leaderTransitions"] > before["leaderTransitions"]
     return status
 
 
@@ -45,15 +47,15 @@ def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is
     with three.load("killed-leader") as load:
         with three.kill(old["nodeId"], hold=True):
             after = eventually(
-                lambda: leader_after(three, old["epoch"]),
+                lambda: leader_after(three, before),
                 deadline_s=SEEN_S,
                 every_s=0.05,
                 what="another leader in the status",
             )
             new = after["leader"]
+            assert after["leaderTransitions"] == before["leaderTransitions"] + 1
             assert new["nodeId"] in alive
             assert new["pod"] == three.pod_of(new["nodeId"])
-            assert after["leaderTransitions"] == before["leaderTransitions"] + 1
             assert load.goes_on() > 0
             eventually(lambda: agreed(three, alive), deadline_s=SEEN_S, what="one leader for all")
 
@@ -79,6 +81,39 @@ def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is
     assert {node["role"] for node in back["nodes"]} == {"broker"}
     pod = next(p for p in three.pods() if p["metadata"]["name"] == old["pod"])
     assert restarts(pod) > 0, "the same pod, only its process was another"
+
+
+def test_failover_needs_no_operator_and_one_that_comes_back_only_reports(
+    three: BrokerCluster, operator: product.Operator
+) -> None:
+    before = three.status()
+    old = before["leader"]
+    alive = [node_id for node_id in three.broker_ids() if node_id != old["nodeId"]]
+    generation = three.stateful_set()["metadata"]["generation"]
+    pods = {pod["metadata"]["uid"] for pod in three.pods()}
+    operator.scale(0)
+    with three.load("no-operator") as load, three.kill(old["nodeId"], hold=True):
+
+        def elected() -> int:
+            told = {three.health(node_id)["controller_id"] for node_id in alive}
+            assert len(told) == 1, told
+            assert told <= set(alive), told
+            return told.pop()
+
+        new = eventually(elected, deadline_s=SEEN_S, what="a new leader without an operator")
+        assert load.goes_on() > 0
+        assert three.status()["leader"] == old, "nobody is there who could have told"
+        operator.scale(1)
+        status = eventually(lambda: leader_after(three, before), what="the new leader told")
+        assert status["leader"]["nodeId"] == new
+        assert status["leader"]["nodeId"] == elected(), "its coming back elected nobody"
+        assert status["leaderTransitions"] == before["leaderTransitions"] + 1
+        written = load.finish()
+    assert written.failed == []
+    written.check()
+    assert three.stateful_set()["metadata"]["generation"] == generation
+    assert {pod["metadata"]["uid"] for pod in three.pods()} == pods
+    assert operator.writes("child") == 0
 
 
 def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_itself(

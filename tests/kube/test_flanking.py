@@ -1,0 +1,175 @@
+"""Flanking nodes come and go as they please, and never lead."""
+
+import itertools
+import random
+
+from quorate_bed.polling import eventually
+from quorate_bed.product import FIRST_FLANKING_ID, BrokerCluster, Json, condition, restarts
+
+GONE_S = 5.5
+"""T of the requirements: two polls of the operator and an election."""
+UP_S = 60
+KILLS = 3
+ELECTIONS = 50
+SAMPLES = 1000
+SEED = 7
+CONTROLLER = "/v1/partitions/redpanda/controller/0"
+
+METADATA_BROKERS = """
+import json, sys
+from confluent_kafka.admin import AdminClient
+found = AdminClient({"bootstrap.servers": sys.argv[1]}).list_topics(timeout=10)
+print(json.dumps(sorted(found.brokers)))
+"""
+
+
+def flanking_ready(three: BrokerCluster, ids: list[int]) -> Json:
+    """The status, once exactly these flanking nodes are ready and registered with the leader."""
+    status = three.status()
+    shown = [node for node in status["nodes"] if node["role"] == "flanking"]
+    assert [node["nodeId"] for node in shown if node["ready"]] == ids, shown
+    assert len(shown) == len(ids)
+    listed = three.admin(status["leader"]["nodeId"], "/v1/flanking")
+    assert listed is not None
+    assert [node["node_id"] for node in listed] == ids, listed
+    return status
+
+
+def test_flanking_nodes_coming_dying_and_going_under_load_change_nothing_for_the_brokers(
+    three: BrokerCluster,
+) -> None:
+    before = three.status()
+    generation = three.stateful_set()["metadata"]["generation"]
+    brokers = [(pod["metadata"]["uid"], restarts(pod)) for pod in three.pods("broker")]
+    ids = [FIRST_FLANKING_ID + ordinal for ordinal in range(3)]
+    choose = random.Random(SEED)
+    with three.statuses() as seen, three.load("flanking-churn") as load:
+        three.scale_flanking(3)
+        there = eventually(lambda: flanking_ready(three, ids), deadline_s=UP_S, what="3 flanking")
+        for node in there["nodes"]:
+            broker = node["nodeId"] < FIRST_FLANKING_ID
+            assert node["role"] == ("broker" if broker else "flanking")
+            assert node["pod"] == three.pod_of(node["nodeId"])
+            assert node["incarnation"]
+            assert node["state"] == "active"
+            assert node["leader"] is (node["nodeId"] == there["leader"]["nodeId"])
+        for node_id in choose.sample(ids, KILLS):
+            three.kill(node_id)
+            load.goes_on()
+        three.scale_flanking(0)
+
+        def gone() -> bool:
+            return {node["role"] for node in three.status()["nodes"]} == {"broker"}
+
+        eventually(gone, deadline_s=GONE_S, what="no flanking node in the status")
+        eventually(lambda: three.pods("flanking") == [], deadline_s=UP_S, what="no flanking pod")
+        eventually(
+            lambda: three.admin(before["leader"]["nodeId"], "/v1/flanking") == [],
+            what="no flanking node with the brokers",
+        )
+        load.goes_on()
+        written = load.finish()
+    assert written.failed == []
+    written.check()
+    assert len(seen) > 2, "the comings and goings were watched"
+    assert {len(status["nodes"]) for status in seen} >= {3, 6}
+    for status in seen:
+        assert condition(status, "Ready")["status"] == "True", status
+        assert status["leader"] == before["leader"], "same leader, same epoch, same beginning"
+        assert status["leaderTransitions"] == before["leaderTransitions"]
+        assert status["clusterId"] == before["clusterId"]
+    assert three.stateful_set()["metadata"]["generation"] == generation
+    assert [(pod["metadata"]["uid"], restarts(pod)) for pod in three.pods("broker")] == brokers
+
+
+def test_in_fifty_forced_elections_brokers_agree_and_no_flanking_node_leads_votes_or_is_listed(
+    three: BrokerCluster,
+) -> None:
+    ids = [FIRST_FLANKING_ID, FIRST_FLANKING_ID + 1]
+    three.scale_flanking(2)
+    before = eventually(lambda: flanking_ready(three, ids), deadline_s=UP_S, what="2 flanking")
+    brokers = three.broker_ids()
+    leaders: dict[int, set[int]] = {}
+    samples = 0
+
+    def look() -> set[tuple[int, int]]:
+        """What each broker says now: who leads in which term. Everything seen is remembered."""
+        nonlocal samples
+        told = set()
+        for node_id in brokers:
+            health = three.health(node_id)
+            samples += 1
+            assert health["all_nodes"] == brokers
+            assert health["controller_id"] in (-1, *brokers)
+            told.add((health["term"], health["controller_id"]))
+        for term, leader in told:
+            if leader != -1:
+                leaders.setdefault(term, set()).add(leader)
+                assert len(leaders[term]) == 1, f"two leaders in term {term}: {leaders[term]}"
+        return told
+
+    def agreed(after: int) -> tuple[int, int]:
+        told = look()
+        assert len(told) == 1, told
+        term, leader = told.pop()
+        assert term > after, f"still term {term}"
+        assert leader != -1
+        return term, leader
+
+    term, leader = eventually(lambda: agreed(0), what="one leader")
+    assert three.post(leader, f"{CONTROLLER}/transfer_leadership?target={ids[0]}") == 400
+    others = itertools.cycle(brokers)
+    for _ in range(ELECTIONS):
+        target = next(node_id for node_id in others if node_id != leader)
+        assert three.post(leader, f"{CONTROLLER}/transfer_leadership?target={target}") == 200
+        term, leader = eventually(
+            lambda after=term: agreed(after), deadline_s=GONE_S, every_s=0.02, what="one new leader"
+        )
+    while samples < SAMPLES:
+        assert agreed(term - 1) == (term, leader), "nobody asked for another election"
+    assert len(leaders) >= ELECTIONS
+
+    replicas = three.admin(leader, CONTROLLER)
+    assert replicas is not None
+    assert sorted(replica["node_id"] for replica in replicas["replicas"]) == brokers
+    assert three.client.python(METADATA_BROKERS, three.bootstrap) == brokers
+
+    def counted() -> bool:
+        status = flanking_ready(three, ids)
+        assert status["leader"]["nodeId"] == leader
+        assert status["leader"]["epoch"] == term
+        made = status["leaderTransitions"] - before["leaderTransitions"]
+        assert made == len(leaders) - 1, f"{made} counted, {len(leaders) - 1} seen"
+        return True
+
+    eventually(counted, deadline_s=GONE_S, what="the last leader told, every change counted")
+
+
+def test_without_any_broker_nobody_leads_and_flanking_nodes_are_left_alone(
+    three: BrokerCluster,
+) -> None:
+    three.scale_flanking(1)
+    eventually(lambda: flanking_ready(three, [FIRST_FLANKING_ID]), deadline_s=UP_S, what="flanking")
+    generation = three.stateful_set("flanking")["metadata"]["generation"]
+    flanking = [(pod["metadata"]["uid"], restarts(pod)) for pod in three.pods("flanking")]
+    holds = [three.kill(node_id, hold=True) for node_id in three.broker_ids()]
+    try:
+
+        def told() -> Json:
+            status = three.status()
+            ready = condition(status, "Ready")
+            assert ready["status"] == "False"
+            assert ready["reason"] == "NoBrokerAnswers", ready
+            assert "leader" not in status
+            return status
+
+        status = eventually(told, what="Ready is False, with the reason")
+        assert "No broker answers, so nobody leads" in condition(status, "Ready")["message"]
+        down = [node["state"] for node in status["nodes"] if node["role"] == "broker"]
+        assert down == ["down"] * 3
+        assert [(p["metadata"]["uid"], restarts(p)) for p in three.pods("flanking")] == flanking
+        assert three.stateful_set("flanking")["metadata"]["generation"] == generation
+    finally:
+        for hold in holds:
+            hold.release()
+    eventually(three.settled, deadline_s=90, what="all brokers back by themselves")
