@@ -131,10 +131,10 @@ class Raft:
         self._at(now_ms)
         if state.leading is None:
             return False
-        target = target or leading.best_target(state.leading)
-        if target not in state.leading.followers:
+        chosen = leading.target_of(state, state.leading, target)
+        if chosen is None:
             return False
-        leading.transfer(state, state.leading, target)
+        leading.transfer(state, state.leading, chosen)
         return True
 
     def peer_lost(self, peer: Peer, now_ms: int) -> None:

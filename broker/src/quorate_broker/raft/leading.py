@@ -160,7 +160,7 @@ def on_append_reply(state: State, sender: Peer, message: AppendReply) -> None:
         return
     if message.rejected < 0:
         _heard(state, follower, message)
-        if message.received >= follower.next - 1 or follower.mode is Mode.REPLICATE:
+        if follower.mode is Mode.PROBE and message.received >= follower.next - 1:
             follower.accepted()
         return
     follower.heard_ms = state.now_ms
@@ -231,9 +231,14 @@ def transfer(state: State, leading: Leading, target: Peer) -> None:
     _hand_over(state, leading)
 
 
-def best_target(leading: Leading) -> Peer | None:
-    """The follower that has the most on disk and was heard last."""
-    ranked = [(f.match, f.heard_ms, peer) for peer, f in leading.followers.items()]
+def target_of(state: State, leading: Leading, wanted: Peer | None) -> Peer | None:
+    """Who may take over: `wanted`, or whoever has most on disk; only if it was heard lately."""
+    oldest_ms = state.now_ms - state.settings.election_min_ms
+    ranked = [
+        (follower.match, follower.heard_ms, peer)
+        for peer, follower in leading.followers.items()
+        if follower.heard_ms > oldest_ms and wanted in (None, peer)
+    ]
     return max(ranked)[2] if ranked else None
 
 

@@ -96,11 +96,10 @@ class Progress:
 
     def accepted(self) -> None:
         """The probe fitted."""
+        self.mode = Mode.REPLICATE
         self.asked_ms = None
-        if self.mode is Mode.PROBE:
-            self.mode = Mode.REPLICATE
-            self.next = max(self.received, self.match) + 1
-            self.moved_ms = self.heard_ms
+        self.next = max(self.received, self.match) + 1
+        self.moved_ms = self.heard_ms
 
     def probe(self, next_index: int) -> None:
         """Ask from `next_index` where the logs agree; what was in flight is taken for lost."""
