@@ -28,6 +28,7 @@ CLUSTER = {
     "openssl": "openssl",
 }
 IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+CLIENTS = {"kcat": "kcat"}
 JAVA = {"maven": "mvn", "default-jdk-headless": "javac"}
 
 

@@ -112,6 +112,8 @@ def _run_part(part: Part) -> Result:
 
 def _environment(part: Part) -> tuple[Path | None, str]:
     """Where the part's programs stand, after its own set-up; None with a reason to leave it out."""
+    if part.name in ("processes", "long"):
+        debian.install(debian.CLIENTS)
     if part.name == "conformance":
         debian.install(debian.JAVA)
     if part.name in ("charts", "kubernetes"):
