@@ -221,6 +221,23 @@ def test_a_rotten_index_is_rebuilt(bench: Bench, at: int) -> None:
     assert len(bench.entries()) == 21
 
 
+def test_rebuilt_indexes_of_many_sealed_segments_are_written_again(
+    new_bench: Callable[..., Bench],
+) -> None:
+    bench = new_bench()
+    wanted = [bench.append() for _ in range(140)]
+    bench.checkpoint()
+    paths = bench.files(".qindex")
+    sound = [bench.disk.content(path) for path in paths]
+    assert len(paths) > 6
+    for path in paths:
+        bench.disk.flip(path, 1)
+    bench.open()
+    assert bench.entries() == wanted
+    bench.checkpoint()
+    assert [bench.disk.content(path) for path in paths] == sound
+
+
 def test_what_lies_beyond_the_checkpoint_is_copied_synced_and_renamed(bench: Bench) -> None:
     first = bench.append()
     bench.checkpoint()
