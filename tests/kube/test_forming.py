@@ -32,6 +32,8 @@ def formed(late: BrokerCluster) -> Json:
     assert "leader" in status, condition(status, "Ready")
     told = {late.health(node_id)["controller_id"] for node_id in late.broker_ids()}
     assert told == {status["leader"]["nodeId"]}, told
+    ids = {late.health(node_id)["cluster_id"] for node_id in late.broker_ids()}
+    assert ids == {status["clusterId"]}, ids
     return status
 
 
@@ -64,8 +66,6 @@ def test_three_empty_pods_let_in_one_by_one_form_one_cluster_when_the_last_has_c
             hold.release()
     assert status["leader"]["nodeId"] in late.broker_ids(), "ids begin at 1"
     assert status["leader"]["pod"] == late.pod_of(status["leader"]["nodeId"])
-    ids = {late.health(node_id)["cluster_id"] for node_id in late.broker_ids()}
-    assert ids == {status["clusterId"]}
     status = late.settle()
     roles = [(node["nodeId"], node["role"]) for node in status["nodes"]]
     assert roles == [(1, "broker"), (2, "broker"), (3, "broker"), (101, "flanking")]
@@ -109,7 +109,7 @@ def test_a_broker_with_the_volume_of_another_cluster_is_kept_out_and_the_others_
     written.check()
 
 
-TRANSPLANT = "rm -rf /ours/* && cp -a /theirs/. /ours/ && ls /ours/node.json"
+TRANSPLANT = "rm -rf /ours/* && cp -r /theirs/* /ours/ && ls /ours/node.json"
 
 
 def surgeon(ours: str, theirs: str) -> Json:

@@ -11,7 +11,7 @@ USER = 10001
 LOOK = """
 import json, os, pathlib, re
 status = pathlib.Path("/proc/1/status").read_text()
-field = lambda name: re.search(rf"^{name}:\\\\s+(.*)$", status, re.M)[1]
+field = lambda name: re.search(rf"^{name}:\\s+(.*)$", status, re.M)[1]
 def writable(path):
     try:
         (pathlib.Path(path) / "probe").write_text("")
@@ -24,7 +24,7 @@ java = [
     for folder, folders, names in os.walk("/")
     if not folder.startswith(("/proc", "/sys"))
     for name in [*folders, *names]
-    if re.search(r"(^|[-_.])(java|jvm|jre|jdk|zookeeper)([-_.0-9]|$)|\\\\.jar$", name, re.I)
+    if re.search(r"(^|[-_.])(java|jvm|jre|jdk|zookeeper)([-_.0-9]|$)|\\.jar$", name, re.I)
 ]
 print(json.dumps({
     "users": field("Uid").split(),

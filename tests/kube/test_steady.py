@@ -2,12 +2,16 @@
 
 import threading
 import time
+from dataclasses import dataclass
 
 from quorate_bed import product
 from quorate_bed.polling import eventually
 from quorate_bed.product import FIRST_FLANKING_ID, Api, BrokerCluster, Json
 
 WATCHED_S = 30
+REPORT_S = 3
+"""What was told just before may still be on its way into the status."""
+PATIENCE_S = 150
 UP_S = 60
 KINDS = (
     "/apis/quorate.dev/v1alpha1/namespaces/{namespace}/brokerclusters",
@@ -73,24 +77,60 @@ def test_a_settled_cluster_is_written_to_by_nobody_for_half_a_minute(
 
 
 def quiet(three: BrokerCluster, operator: product.Operator) -> None:
-    """Look at everything, let the time pass, look again.
+    """Look at everything, again and again for half a minute: nothing is another one than before.
 
-    A pass that was under way when the cluster looked settled may still say so: two looks half a
-    second apart have to be the same before the time begins.
+    What the brokers tell has to stand still for that: a machine that is busy elsewhere can make
+    them elect anew, and then there is something to report. The half minute then begins again.
     """
+    deadline = time.monotonic() + PATIENCE_S
+    while not stood_still(three, operator):
+        assert time.monotonic() < deadline, "the brokers have something new to tell all the time"
 
-    def look() -> tuple[dict[str, str], dict[str, int], int]:
-        return versions(three), requests(three.api), operator.writes()
 
-    def still() -> tuple[dict[str, str], dict[str, int], int]:
-        first = look()
-        threading.Event().wait(0.5)
-        assert look() == first
-        return first
+def stood_still(three: BrokerCluster, operator: product.Operator) -> bool:
+    """False when the brokers told something new; fails when anything else changed."""
 
-    before = eventually(still, deadline_s=20, what="the last pass over")
+    def reported() -> Look:
+        told = look(three, operator).told
+        threading.Event().wait(REPORT_S)
+        now = look(three, operator)
+        assert now.told == told
+        return now
+
+    before = eventually(reported, deadline_s=PATIENCE_S, what="nothing new from the brokers")
     until = time.monotonic() + WATCHED_S
     while time.monotonic() < until:
-        assert look() == before
-        threading.Event().wait(2)
-    assert look() == before
+        threading.Event().wait(1)
+        now = look(three, operator)
+        if now.told != before.told:
+            return False
+        assert now == before
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is compared."""
+
+    versions: dict[str, str]
+    requests: dict[str, int]
+    writes: int
+    told: list[int]
+    """Version of each broker's picture of the cluster; the last that is looked at, so that no
+    report of something new can be seen without it."""
+
+
+def look(three: BrokerCluster, operator: product.Operator) -> Look:
+    return Look(
+        versions=versions(three),
+        requests=requests(three.api),
+        writes=operator.writes(),
+        told=[told(three, node_id) for node_id in three.broker_ids()],
+    )
+
+
+def told(three: BrokerCluster, node_id: int) -> int:
+    picture = three.admin(node_id, "/v1/watch")
+    assert picture is not None
+    version: int = picture["version"]
+    return version

@@ -169,6 +169,16 @@ def test_flanking_nodes_come_and_go_without_a_trace_on_the_brokers(converged):
     assert changed == ["orders-flanking"]
 
 
+def test_another_order_of_the_listeners_changes_nothing(converged):
+    internal, second = (
+        {"name": name, "port": port, "authentication": {"type": "none"}}
+        for name, port in (("internal", 9092), ("second", 9093))
+    )
+    _, before = converged(spec={"listeners": [internal, second]})
+    _, after = converged(spec={"listeners": [second, internal]})
+    assert before == after
+
+
 def test_learning_the_cluster_id_changes_the_config_map_alone(scene, converged):
     _, before = converged(status={}, views={})
     _, after = converged()

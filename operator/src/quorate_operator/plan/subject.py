@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from quorate_operator.facts import DefaultImage, Json, Subject
+from quorate_operator.model import BrokerClusterSpec
 from quorate_operator.plan import leadership, quantity
 from quorate_operator.plan.inputs import Wish
 
 
 def subject(wish: Wish, default: DefaultImage) -> Subject:
     return Subject(
-        spec=wish.spec,
+        spec=_in_order(wish.spec),
         names=wish.names,
         uid=wish.observed.cluster["metadata"]["uid"],
         image=image(wish, default),
         cluster_id=leadership.read(wish).cluster_id,
         claim_size=_claim_size(wish),
     )
+
+
+def _in_order(spec: BrokerClusterSpec) -> BrokerClusterSpec:
+    """Listeners are told apart by name: another order of them in the spec changes nothing."""
+    listeners = sorted(spec.listeners, key=lambda listener: listener.port)
+    return spec.model_copy(update={"listeners": listeners})
 
 
 def image(wish: Wish, default: DefaultImage) -> str:
