@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import crc32c as crc32c_library
+import msgspec
 
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.wire import compression
@@ -61,9 +62,8 @@ class BatchError(KafkaError):
     """The bytes are not a record batch (CORRUPT_MESSAGE) or not one we keep (INVALID_RECORD)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchHeader:
-    """The 61 bytes, as they stand."""
+class BatchHeader(msgspec.Struct, frozen=True):
+    """The 61 bytes, as they stand. A struct that is built in C: there is one per produce."""
 
     base_offset: int
     length: int
