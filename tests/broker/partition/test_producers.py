@@ -1,7 +1,6 @@
 """Idempotent producers: what is new, repeated or out of order; and rolling back."""
 
-import dataclasses
-
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +16,7 @@ LAST = 2**31 - 1
 
 def header(first: int, count: int = 1, *, producer: int = 7, epoch: int = 0) -> BatchHeader:
     built = batch.build([Record(None, b"x")], timestamp_ms=0, producer_id=producer)
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         batch.parse_header(built),
         producer_epoch=epoch,
         base_sequence=first,
