@@ -25,6 +25,8 @@ MUST_BE_SEEN = (
     "power cut behind a job",
     "power cut during recovery",
     "clean stop",
+    "rotten",
+    "rot found",
     "torn tail cut",
     "disk: lost",
     "disk: torn",

@@ -17,6 +17,7 @@ KINDS = (
     "one_way",
     "bridge",
     "transfer",
+    "rot",
 )
 
 
@@ -121,6 +122,19 @@ class Faults:
     def _transfer(self) -> None:
         for host in self._world.hosts:
             host.unpaused(host.transfer)
+
+    def _rot(self) -> None:
+        """Never the last good copy: a majority stays sound."""
+        world = self._world
+        rotten = sum(host.is_rotten for host in world.hosts)
+        if rotten >= len(world.hosts) - world.checkers.majority:
+            return
+        host = world.dice.choice([host for host in world.hosts if not host.is_rotten])
+        if host.is_up:
+            host.kill()
+            self._tell_peers(host)
+        world.seen["rotten"] += host.rot()
+        self._start_later(host)
 
     def _any_host(self) -> Host:
         """Half of the time it meets a leader."""

@@ -8,6 +8,7 @@ may come in the middle of a job. The order in which a drain's effects are carrie
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 from collections import Counter
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.log.journal import JournalJob, StateJournal, TermAndVote, Vote
 from quorate_broker.log.log import Log, LogSettings
@@ -82,6 +84,8 @@ class Host:
         """Of the last run, also while the node is down: what its disk had synced."""
         self.paused_until_us = 0
         self.has_faults = True
+        self.is_rotten = False
+        """A byte that was on disk for good has changed: it must not vote, acknowledge or serve."""
         self._world = world
         self._run = 0
         self._journal: StateJournal | None = None
@@ -128,9 +132,14 @@ class Host:
     def _begin(self, log: ObservedLog) -> None:
         world, options = self._world, self._world.options
         assert self._journal is not None
-        must(log.corrupt is None, f"H: node {self.node} takes its own bytes for rot: {log.corrupt}")
         hard_state = _hard_state(self._journal)
-        world.checkers.recovered(self.node, _entries(log, 0), self._ended, hard_state)
+        if self.is_rotten:
+            self._must_find_rot(log)
+        else:
+            must(
+                log.corrupt is None, f"H: node {self.node} takes sound bytes for rot: {log.corrupt}"
+            )
+            world.checkers.recovered(self.node, _entries(log, 0), self._ended, hard_state)
         world.seen["torn tail cut"] += log.recovery.torn_bytes > 0
         settings = RaftSettings(
             append_bytes=options.append_bytes,
@@ -145,6 +154,28 @@ class Host:
         self._commit_index = self.replica.commit_index
         self.disk.fault = self._fault
         self._drive()
+
+    def _must_find_rot(self, log: Log) -> None:
+        if log.corrupt is None:
+            with contextlib.suppress(CorruptLogError):
+                for _ in log.walk(0, _WALK_STEP):
+                    pass
+        must(log.corrupt is not None, f"H: node {self.node} does not see its rot")
+        self._world.seen["rot found"] += 1
+
+    def rot(self) -> bool:
+        """Change a byte of a full segment, so one that was synced; False if there is none."""
+        assert not self.is_up
+        if not self.disk.exists(_LOG_PATH):
+            return False
+        segments = [name for name in self.disk.listdir(_LOG_PATH) if name.endswith(".log")]
+        if len(segments) < 2:
+            return False
+        path = f"{_LOG_PATH}/{self._world.dice.choice(segments[:-1])}"
+        at = self._world.dice.randrange(len(self.disk.content(path)))
+        self.disk.flip(path, at)
+        self.is_rotten = True
+        return True
 
     def power_cut(self) -> None:
         """Everything that was not synced may be gone; a job may be cut in two."""
@@ -198,7 +229,7 @@ class Host:
 
     def _end(self) -> None:
         log = self.log
-        if log is not None:
+        if log is not None and not self.is_rotten:
             index = log.synced_index
             self._ended = (index, log.term_at(index) or 0)
         self._run += 1
@@ -451,6 +482,8 @@ class Host:
     def holds(self, entry: Known) -> bool:
         """Whether its disk has the entry for good."""
         log = self.log
+        if self.is_rotten:  # what it acknowledged while it was sound counted rightly
+            return entry.last_index <= self._ended[0]
         if log is None or log.synced_index < entry.last_index:
             return False
         return log.term_at(entry.last_index) == entry.term

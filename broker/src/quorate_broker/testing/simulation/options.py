@@ -43,6 +43,7 @@ class Options:
     one_way: int
     bridge: int
     transfer: int
+    rot: int
     """Weights of the faults."""
 
     append_bytes: int
@@ -95,6 +96,7 @@ def draw(dice: random.Random) -> Options:
         one_way=weight(),
         bridge=dice.choice((0, 0, 1)),
         transfer=weight(),
+        rot=dice.choice((0, 0, 0, 1)),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
         inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),
         segment_bytes=dice.choice((1_000, 4_000, 1 << 20)),

@@ -93,7 +93,8 @@ class Simulation:
         self._be_idle()
         for host in self.hosts:
             self.seen.update(f"disk: {what}" for what in host.disk.seen)
-            host.must_agree()
+            if not host.is_rotten:
+                host.must_agree()
         self._trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
         return Report(
             self.seed,
@@ -128,11 +129,12 @@ class Simulation:
         return self.scheduler.now_us - began_us
 
     def _is_at_rest(self) -> bool:
-        replicas = [host.replica for host in self.hosts if host.replica is not None]
-        if len(replicas) < len(self.hosts) or any(client.outstanding for client in self.clients):
+        sound = [host for host in self.hosts if not host.is_rotten]
+        replicas = [host.replica for host in sound if host.replica is not None]
+        if len(replicas) < len(sound) or any(client.outstanding for client in self.clients):
             return False
         leaders = [replica for replica in replicas if replica.serving]
-        if len(leaders) != 1 or len(leaders[0].in_sync) < len(self.hosts):
+        if len(leaders) != 1 or not leaders[0].in_sync >= {host.node for host in sound}:
             return False
         last = leaders[0].log.last_index
         return all(
