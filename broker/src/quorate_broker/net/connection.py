@@ -186,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._start(frame)
                 self._inbox.consume()
         except (inbox.FrameError, WireError) as error:
-            log.info("%s sent what is no request: %s", self.peer_host, error)
+            self._complain("no request", error)
             self.close()
             return
         except frames.UnsupportedVersion as error:
@@ -204,6 +204,9 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._prepare()
 
+    def _complain(self, kind: str, reason: object) -> None:
+        self._server.complaints.tell(self.peer_host, kind, reason)
+
     def _may_start(self, api_key: int) -> bool:
         if self._writing_paused or self._server.closing:
             return False
@@ -216,7 +219,7 @@ class Connection(asyncio.BufferedProtocol):
     def _unsupported(self, error: frames.UnsupportedVersion) -> None:
         """Decision 27: ApiVersions is answered with 35 in a v0 body, all else is closed."""
         if error.reply is None:
-            log.info("%s: %s", self.peer_host, error)
+            self._complain("not served", error)
             self.close()
             return
         self._inbox.consume()
@@ -289,7 +292,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             return self._error_response(slot, error)
         except dispatch.CloseConnection as closing:
-            log.info("closing %s: %s", self.peer_host, closing)
+            self._complain("closed", closing)
         except Exception:
             log.exception("API %d has no way to say that it failed", slot.header.api_key)
         self.close()

@@ -9,19 +9,17 @@ Next: `connection`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from quorate_broker.net.budget import Budget
+from quorate_broker.net.complaints import Complaints
 from quorate_broker.net.connection import Connection
 from quorate_broker.net.limits import Limits
 
 if TYPE_CHECKING:
     from quorate_broker import config
     from quorate_broker.api.context import Context
-
-log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
 
@@ -42,6 +40,7 @@ class Server:
         self.tasks = tasks
         # The longest frame must fit while others hold a little, or it would wait for ever.
         self.budget = Budget(max(limits.buffer_budget_bytes, 2 * limits.max_frame_bytes))
+        self.complaints = Complaints(context.clock.monotonic_ms)
         self.closing = False
         self._connections: set[Connection] = set()
         self._by_host: Counter[str] = Counter()
@@ -99,10 +98,11 @@ class Server:
         self._by_host[host] += 1
         self._empty.clear()
         if self.closing or len(self._connections) > self.limits.max_connections:
-            log.warning("refused %s: %d connections", host, len(self._connections) - 1)
+            self.complaints.tell(host, "refused", f"{len(self._connections) - 1} connections")
             return False
         if self._by_host[host] > self.limits.max_connections_per_ip:
-            log.warning("refused %s: %d connections from there", host, self._by_host[host] - 1)
+            held = self._by_host[host] - 1
+            self.complaints.tell(host, "refused", f"{held} connections from there")
             return False
         connection.idle_since_ms = self.context.clock.monotonic_ms()
         return True
@@ -137,7 +137,7 @@ class Server:
             connection.active = False
             connection.idle_since_ms = now_ms
         elif now_ms - connection.idle_since_ms >= self.limits.max_idle_ms:
-            log.info("closing %s: idle", connection.peer_host)
+            self.complaints.tell(connection.peer_host, "closed", "idle")
             connection.abort()
             return
         else:
@@ -150,9 +150,8 @@ class Server:
         else:
             allowed_ms = self.limits.frame_deadline_ms + begun * 1000 // self.limits.min_rate
             if now_ms - connection.partial[1] >= allowed_ms:
-                log.info(
-                    "closing %s: a frame of %d bytes takes too long", connection.peer_host, begun
-                )
+                reason = f"a frame of {begun} bytes takes too long"
+                self.complaints.tell(connection.peer_host, "closed", reason)
                 connection.abort()
 
 
