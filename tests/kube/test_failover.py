@@ -79,8 +79,7 @@ def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is
     written.check()
     assert back["leader"] == new, "the old leader came back as a follower"
     assert {node["role"] for node in back["nodes"]} == {"broker"}
-    pod = next(p for p in three.pods() if p["metadata"]["name"] == old["pod"])
-    assert restarts(pod) > 0, "the same pod, only its process was another"
+    assert restarts(three.pod(old["nodeId"])) > 0, "the same pod, only its process was another"
 
 
 def test_failover_needs_no_operator_and_one_that_comes_back_only_reports(

@@ -24,7 +24,7 @@ java = [
     for folder, folders, names in os.walk("/")
     if not folder.startswith(("/proc", "/sys"))
     for name in [*folders, *names]
-    if re.search(r"(^|[-_.])(java|jvm|jre|jdk|zookeeper)([-_.0-9]|$)|\\.jar$", name, re.I)
+    if re.search(r"^(java|javac|jvm|jre|jdk|zookeeper)([-_0-9].*)?$|\\.jar$|^libjvm", name, re.I)
 ]
 print(json.dumps({
     "users": field("Uid").split(),
@@ -65,7 +65,7 @@ def test_a_broker_runs_restricted_on_a_read_only_root_with_nothing_else_beside_i
     assert found["writable"]["/tmp"] is True
     assert found["data"] is True
     assert found["token"] is False, "no rights in Kubernetes"
-    pod = next(p for p in three.pods("broker") if p["metadata"]["name"] == three.pod_of(1))
+    pod = three.pod(1)
     assert len(pod["spec"]["containers"]) == 1
     assert not pod["spec"].get("initContainers")
 
@@ -99,12 +99,11 @@ def test_a_deleted_pod_comes_back_as_the_same_node_with_its_data(three: BrokerCl
 
     with three.load("deleted-pod") as load:
         old = identity()
-        uid = next(p for p in three.pods() if p["metadata"]["name"] == name)["metadata"]["uid"]
+        uid = three.pod(node_id)["metadata"]["uid"]
         three.kubectl("delete", "pod", name)
 
         def back() -> bool:
-            pod = next(p for p in three.pods() if p["metadata"]["name"] == name)
-            assert pod["metadata"]["uid"] != uid
+            assert three.pod(node_id)["metadata"]["uid"] != uid
             three.settled()
             return True
 

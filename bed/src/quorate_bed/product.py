@@ -183,6 +183,12 @@ class BrokerCluster:
         """The HTTP status with which a node's own Admin API answers a POST."""
         return self.api.post(self._admin_path(node_id, path))
 
+    def pod(self, node_id: int) -> Json:
+        name = self.pod_of(node_id)
+        found = next((pod for pod in self.pods() if pod["metadata"]["name"] == name), None)
+        assert found is not None, f"no pod {name}"
+        return found
+
     def _admin_path(self, node_id: int, path: str) -> str:
         pod = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{self.pod_of(node_id)}"
         return f"{pod}:{ADMIN_PORT}/proxy{path}"
