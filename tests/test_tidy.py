@@ -190,3 +190,15 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
             if "://" not in target and not (file.parent / target).exists():
                 broken.append(f"{name(file)}: {target}")
     assert broken == []
+
+
+def test_every_test_that_is_said_to_prove_a_requirement_exists() -> None:
+    said = re.findall(r"`([\w/]+\.py)::(\w+)(…?)`", (ROOT / "tests" / "README.md").read_text())
+    assert said
+    missing = []
+    for path, name_, shortened in said:
+        file = ROOT / "tests" / path
+        names = [node.name for node in functions(file)] if file.exists() else []
+        if not any(one.startswith(name_) if shortened else one == name_ for one in names):
+            missing.append(f"{path}::{name_}")
+    assert missing == []

@@ -1,6 +1,5 @@
 """A cluster that is as it should be is written to no more."""
 
-import threading
 import time
 from dataclasses import dataclass
 
@@ -89,21 +88,14 @@ def quiet(three: BrokerCluster, operator: product.Operator) -> None:
 
 def stood_still(three: BrokerCluster, operator: product.Operator) -> bool:
     """False when the brokers told something new; fails when anything else changed."""
-
-    def reported() -> Look:
-        told = look(three, operator).told
-        threading.Event().wait(REPORT_S)
-        now = look(three, operator)
-        assert now.told == told
-        return now
-
-    before = eventually(reported, deadline_s=PATIENCE_S, what="nothing new from the brokers")
-    until = time.monotonic() + WATCHED_S
-    while time.monotonic() < until:
-        threading.Event().wait(1)
+    began, before = time.monotonic(), look(three, operator)
+    while time.monotonic() < began + REPORT_S + WATCHED_S:
+        time.sleep(1)
         now = look(three, operator)
         if now.told != before.told:
             return False
+        if time.monotonic() < began + REPORT_S:
+            before = now
         assert now == before
     return True
 

@@ -324,8 +324,8 @@ class Written:
 
     def check(self) -> None:
         """Every acknowledged record is readable, once, in the order of writing."""
-        assert self.acknowledged > 0
-        assert self.read >= self.acknowledged
+        assert self.acknowledged > 0, self
+        assert self.read >= self.acknowledged, self
         assert not self.lost, self
         assert not self.gaps, self
         assert not self.disordered, self

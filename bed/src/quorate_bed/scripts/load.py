@@ -149,4 +149,5 @@ async def main(bootstrap: str, topic: str) -> None:
     print(json.dumps({**result, **compare(writer.acknowledged, found)}))
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2]))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

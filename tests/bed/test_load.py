@@ -1,0 +1,44 @@
+"""The checker of the load notices what it is there for."""
+
+from __future__ import annotations
+
+import runpy
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from quorate_bed.product import Written
+
+ACKNOWLEDGED = {0: (0, 0), 1: (1, 0), 2: (0, 1), 3: (1, 1)}
+FOUND = {0: [(0, 0), (1, 2)], 1: [(0, 1), (1, 3)]}
+
+
+def check(found: dict[int, list[tuple[int, int]]]) -> None:
+    script = resources.files("quorate_bed").joinpath("scripts", "load.py")
+    compare: Any = runpy.run_path(str(script))["compare"]
+    read = sum(map(len, found.values()))
+    said = compare(ACKNOWLEDGED, found)
+    Written(acknowledged=4, failed=[], read=read, slowest_ms=1, **said).check()
+
+
+def test_a_topic_that_holds_what_was_acknowledged_passes() -> None:
+    check(FOUND)
+    check({**FOUND, 1: [*FOUND[1], (2, 5)]})  # written, never acknowledged: that may be
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ({0: [(0, 0)], 1: [*FOUND[1], (2, 5)]}, "lost=\\[2\\]"),
+        ({0: [(0, 0), (1, 4)], 1: FOUND[1]}, "lost=\\[2\\]"),
+        ({0: [(0, 0), (1, 2), (2, 2)], 1: FOUND[1]}, "2 behind 2"),
+        ({0: [(0, 0), (1, 2), (2, 1)], 1: FOUND[1]}, "1 behind 2"),
+        ({0: [(0, 0), (1, 2), (3, 4)], 1: FOUND[1]}, "0: 3 instead of 2"),
+        ({0: FOUND[0], 1: []}, "read=2"),
+    ],
+    ids=["lost", "replaced", "doubled", "disordered", "a gap", "a partition lost"],
+)
+def test_what_must_not_be_is_noticed(found: dict[int, list[tuple[int, int]]], why: str) -> None:
+    with pytest.raises(AssertionError, match=why):
+        check(found)
