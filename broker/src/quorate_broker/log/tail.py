@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from quorate_broker.log.layout import Segment
 
+ENTRY_BYTES = 512
+"""What an entry costs beside its data: small batches would else cost many times the limit."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -29,6 +32,11 @@ class Entry:
     def is_internal(self) -> bool:
         return self.base_offset == self.next_offset
 
+    @property
+    def cost(self) -> int:
+        """Bytes of memory."""
+        return len(self.data) + ENTRY_BYTES
+
 
 class Tail:
     """Entries in order, with their last indexes and next offsets as keys to search by."""
@@ -45,12 +53,11 @@ class Tail:
         return len(self._entries)
 
     def append(self, entry: Entry) -> None:
-        size = len(entry.data)
         self._entries.append(entry)
         self._last_indexes.append(entry.last_index)
         self._next_offsets.append(entry.next_offset)
-        self.bytes += size
-        self.pending_bytes += size
+        self.bytes += entry.cost
+        self.pending_bytes += len(entry.data)
 
     def covers_index(self, index: int) -> bool:
         """Is the entry at `index` (or the end of the log) here?"""
@@ -104,10 +111,10 @@ class Tail:
         """Forget entries behind `index`."""
         keep = bisect_right(self._last_indexes, index)
         for number in range(keep, len(self._entries)):
-            size = len(self._entries[number].data)
-            self.bytes -= size
+            entry = self._entries[number]
+            self.bytes -= entry.cost
             if number >= self._handed:
-                self.pending_bytes -= size
+                self.pending_bytes -= len(entry.data)
         self._drop(keep, len(self._entries))
         self._handed = min(self._handed, keep)
 
@@ -118,7 +125,7 @@ class Tail:
         may_go = min(self._handed, bisect_right(self._last_indexes, written_index))
         gone = 0
         while gone < may_go and self.bytes > limit:
-            self.bytes -= len(self._entries[gone].data)
+            self.bytes -= self._entries[gone].cost
             gone += 1
         self._drop(0, gone)
         self._handed -= gone

@@ -36,6 +36,7 @@ METADATA_TOPIC = uuid.UUID(int=1)
 METADATA_GROUP = f"{METADATA_TOPIC}-0"
 EARLY_GROUPS = 256
 EARLY_MESSAGES = 4
+EARLY_MS = 2_000
 
 
 def group_name(topic_id: uuid.UUID, index: int) -> str:
@@ -85,6 +86,7 @@ class Shelf:
         self._partitions: dict[str, Partition] = {}
         self._by_place: dict[tuple[uuid.UUID, int], Partition] = {}
         self._early: dict[str, list[tuple[Peer, Message]]] = {}
+        self._early_until_ms = 0
         self.traffic = Traffic()
 
     # -- looking up
@@ -160,6 +162,8 @@ class Shelf:
     # -- driving
 
     def tick(self, now_ms: int) -> None:
+        if self._early and now_ms >= self._early_until_ms:
+            self._early.clear()
         for partition in self._partitions.values():
             partition.tick(now_ms)
 
@@ -171,12 +175,9 @@ class Shelf:
         early = self._early.get(group)
         if early is None and len(self._early) < EARLY_GROUPS:
             early = self._early[group] = []
+            self._early_until_ms = self._parts.clock.monotonic_ms() + EARLY_MS
         if early is not None and len(early) < EARLY_MESSAGES:
             early.append((sender, message))
-
-    def forget_early(self) -> None:
-        """Drop messages of groups that were never opened."""
-        self._early.clear()
 
     def peer_lost(self, node_id: int) -> None:
         for partition in self._partitions.values():
