@@ -109,6 +109,19 @@ class TestDescribeConfigs:
         assert not own.read_only
         assert own.documentation
 
+    def test_no_key_of_a_topic_is_read_only_as_clients_expect(self) -> None:
+        node = StubNode()
+        node.topic("t")
+        result = self.describe(node, 2, "t")
+        assert [one.name for one in result.configs if one.read_only] == []
+
+    def test_a_broker_tells_its_addresses_and_its_id_under_kafkas_names(self) -> None:
+        listener = config.Listener("EXTERNAL", "0.0.0.0", 9092, "none", "", "kafka.example", 9)
+        result = self.describe(StubNode(listeners=(listener,)), 4, "1")
+        told = {one.name: (one.value, one.config_source, one.read_only) for one in result.configs}
+        assert told["advertised.listeners"] == ("EXTERNAL://kafka.example:9", 4, True)
+        assert told["broker.id"] == (told["node.id"][0], 4, True)
+
     def test_only_the_keys_that_were_asked_for(self) -> None:
         node = StubNode()
         node.topic("t")
@@ -118,7 +131,7 @@ class TestDescribeConfigs:
     def test_a_broker_tells_every_row_of_its_registry(self) -> None:
         result = self.describe(StubNode(num_partitions=7), 4, "1")
         values = {one.name: (one.value, one.config_source) for one in result.configs}
-        assert values.keys() == config.SETTINGS.keys()
+        assert values.keys() >= config.SETTINGS.keys()
         assert values["num.partitions"] == ("7", 4)
         assert values["auto.create.topics.enable"] == ("true", 5)
 

@@ -106,13 +106,24 @@ def of_topic(settings: config.Settings, own: Mapping[str, str]) -> Iterator[Entr
         # Internal topics are made by the broker itself, which may know more ways than one.
         source = Source.TOPIC if name in own else Source.DEFAULT
         value = own.get(name, fixed.value)
-        yield Entry(name, value, source, fixed.type, fixed.doc, True, ((name, value, source),))
+        # Kafka calls no key of a topic read-only, and this one may be set: to what it is.
+        yield Entry(name, value, source, fixed.type, fixed.doc, False, ((name, value, source),))
 
 
 def of_broker(settings: config.Settings) -> Iterator[Entry]:
     """Every key of this broker."""
     for name, row in config.SETTINGS.items():
         yield _entry(name, row, tuple(_broker_synonyms(settings, row)), read_only=True)
+    # Kafka's own names of what the registry holds under others: clients and consoles look for them.
+    advertised = _text(settings.listeners)
+    doc = "Addresses told to clients; set with listeners."
+    yield _static("advertised.listeners", advertised, Type.LIST, doc)
+    yield _static("broker.id", str(settings.node_id), Type.INT, "The same as node.id.")
+
+
+def _static(name: str, value: str, kind: Type, doc: str) -> Entry:
+    source = Source.STATIC_BROKER
+    return Entry(name, value, source, kind, doc, True, ((name, value, source),))
 
 
 def _entry(
