@@ -63,7 +63,8 @@ class Leaders:
         known = self._table.get(group, _NOBODY)
         if term < known.epoch or (term == known.epoch and leader == known.leader_id):
             return False
-        isr = known.isr if leader != -1 else ()
+        # Until the leader says who is in sync: it is itself, and for the rest nothing has changed.
+        isr = tuple(sorted({*known.isr, leader})) if leader != -1 else ()
         self._table[group] = Leadership(leader, term, isr)
         self.version += 1
         return True
