@@ -53,7 +53,7 @@ class NodeContext:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._coordinators: dict[int, Host] = {}
+        self._coordinators: dict[tuple[uuid.UUID, int], Host] = {}
         self.authorizer: Authorizer = AllowAll()
 
     @property
@@ -117,7 +117,8 @@ class NodeContext:
         topic = self.image.topics.get(OFFSETS_TOPIC)
         if topic is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR, None)
-        host = self._coordinators.get(placement.partition_for(group_id, len(topic.partitions)))
+        index = placement.partition_for(group_id, len(topic.partitions))
+        host = self._coordinators.get((topic.id, index))
         if host is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR, None)
         return await host.submit(command)
@@ -134,12 +135,13 @@ class NodeContext:
         """Have a coordinator on a local replica, if it is one of `__consumer_offsets`."""
         if topic.name != OFFSETS_TOPIC:
             return
-        self._coordinators[index] = Host(
+        self._coordinators[topic.id, index] = Host(
             partition, self._coordinator(index), ErrorCode.NOT_COORDINATOR, self.clock
         )
 
-    def unhost_groups(self, index: int) -> None:
-        host = self._coordinators.pop(index, None)
+    def unhost_groups(self, topic_id: uuid.UUID, index: int) -> None:
+        """By id: the topic may have been made again under its name."""
+        host = self._coordinators.pop((topic_id, index), None)
         if host is not None:
             host.close()
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 METHOD = "controller"
 TIMEOUT_MS = 10_000
 RETRY_S = 0.05
+FORM_AGAIN_S = 0.5
 RETRIED = (
     ErrorCode.NOT_CONTROLLER,
     ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
@@ -135,9 +136,16 @@ class Controller:
         return msgspec.msgpack.encode(await self._host.submit(command))
 
     async def form(self, genesis: Genesis, peers: Peers) -> None:
-        """Write the genesis as the first record, if nobody has."""
-        if not self.image.cluster_id:
-            await self.command(commands.FormCluster(genesis.cluster_id, genesis.voters), peers)
+        """Write the genesis as the first record, if nobody has; however long it takes."""
+        forming = commands.FormCluster(genesis.cluster_id, genesis.voters)
+        while not self.image.cluster_id:
+            try:
+                await self.command(forming, peers)
+            except KafkaError as error:
+                log.info("the cluster is not formed yet: %s", error)
+                await asyncio.sleep(FORM_AGAIN_S)
+            else:
+                return
 
     async def new_producer_id(self, peers: Peers) -> int:
         """The next id of this node's block; a new block from the leader when it is used up."""

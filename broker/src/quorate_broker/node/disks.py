@@ -1,8 +1,9 @@
 """The disk threads.
 
-One queue for the node's disk and a few threads that write and sync; the event loop only hands
+One queue for the node's logs and a few threads that write and sync; the event loop only hands
 over jobs and hears of their end. Terms and votes of all groups go through one journal, so that a
-hundred elections at once cost one sync. Read next: `shelf`.
+hundred elections at once cost one sync; it has a thread of its own, so that no election waits
+behind the logs of a slow disk. Read next: `shelf`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from quorate_broker.raft.messages import HardState, Peer
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Queue = queue.SimpleQueue[Callable[[], None] | None]
 EXIT_BROKEN = 70
 
 
@@ -34,17 +36,21 @@ class Disks:
 
     def __init__(self, threads: int, failed: Callable[[OSError], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"disk-{i}", daemon=True)
-            for i in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._queue: _Queue = queue.SimpleQueue()
+        self._journal_queue: _Queue = queue.SimpleQueue()
+        self._threads = [self._started(self._queue, f"disk-{i}") for i in range(threads)]
+        self._threads.append(self._started(self._journal_queue, "journal"))
         self._failed = failed
+        self.journal_lost = False
         self._journal: StateJournal | None = None
         self._waiting: list[Callable[[], None]] = []
         self._flying: list[Callable[[], None]] = []
+        self._journal_busy = False
+
+    def _started(self, work: _Queue, name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._work, args=(work,), name=name, daemon=True)
+        thread.start()
+        return thread
 
     async def call(self, blocking: Callable[[], T]) -> T:
         """Run something blocking in a disk thread."""
@@ -87,7 +93,11 @@ class Disks:
 
     def run(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
         """Run a job in a thread, then `done` on the loop with its error, if any."""
+        self._enqueue(self._queue, job, done)
 
+    def _enqueue(
+        self, work_queue: _Queue, job: RunsBlocking, done: Callable[[OSError | None], None]
+    ) -> None:
         def work() -> None:
             try:
                 job.run()
@@ -96,11 +106,11 @@ class Disks:
             else:
                 self._tell(done, None)
 
-        self._queue.put(work)
+        work_queue.put(work)
 
-    def _work(self) -> None:
+    def _work(self, work_queue: _Queue) -> None:
         """One thread's life. What a job raises beyond OSError is our bug: nobody may wait on."""
-        while (work := self._queue.get()) is not None:
+        while (work := work_queue.get()) is not None:
             try:
                 work()
             except BaseException:
@@ -122,18 +132,25 @@ class Disks:
 
     def _next_journal_job(self) -> None:
         assert self._journal is not None
-        job = self._journal.take_job()
-        if job is None:
+        if self._journal_busy or self.journal_lost:
             return
-        self._flying, self._waiting = self._waiting, []
-        self.run(job, lambda error: self._journalled(job, error))
+        job = self._journal.take_job()
+        waiting, self._waiting = self._waiting, []
+        if job is None:  # they put what is on disk already
+            for callback in waiting:
+                self._loop.call_soon(callback)
+            return
+        self._journal_busy, self._flying = True, waiting
+        self._enqueue(self._journal_queue, job, lambda error: self._journalled(job, error))
 
     def _journalled(self, job: JournalJob, error: OSError | None) -> None:
         assert self._journal is not None
         if error is not None:
+            self.journal_lost = True
             self._failed(error)
             return
         self._journal.job_done(job)
+        self._journal_busy = False
         done, self._flying = self._flying, []
         for callback in done:
             callback()
@@ -141,8 +158,9 @@ class Disks:
 
     def close(self) -> None:
         """Blocking: finish what runs, close the journal."""
-        for _ in self._threads:
+        for _ in self._threads[:-1]:
             self._queue.put(None)
+        self._journal_queue.put(None)
         for thread in self._threads:
             thread.join()
         if self._journal is not None:

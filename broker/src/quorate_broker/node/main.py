@@ -16,7 +16,7 @@ import importlib.metadata
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 
@@ -57,6 +57,8 @@ from quorate_broker.raft.messages import Message, Peer
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+TELLABLE = (DataDirError, JournalError, OSError)
+"""Not our bugs: a sentence and an exit code, no traceback."""
 TICK_S = 0.02
 EARLY_MESSAGES = 16
 HAND_OVER_MS = 3_000
@@ -70,10 +72,22 @@ async def run(
     node = Node(settings, clock, source, stop)
     try:
         await node.run()
-    except (DataDirError, JournalError) as error:
-        log.error("%s", error)
+    except (*TELLABLE, BaseExceptionGroup) as error:
+        untold = error.split(TELLABLE)[1] if isinstance(error, BaseExceptionGroup) else None
+        if untold is not None:
+            raise
+        for one in _leaves(error):
+            log.error("%s", one, exc_info=one if log.isEnabledFor(logging.DEBUG) else None)
         return EXIT_FAILED
     return EXIT_FAILED if node.failure is not None else 0
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 class Node:
@@ -92,7 +106,7 @@ class Node:
         self._random = source
         self._stop = stop
         self._disk = OsDisk()
-        self._disks = Disks(settings.disk_threads, self._fail)
+        self._disks = Disks(settings.disk_threads, self._journal_failed)
         version = importlib.metadata.version("quorate-broker")
         self._view = NodeView(settings, version, clock.monotonic_ms())
         self._leaders = Leaders()
@@ -122,8 +136,8 @@ class Node:
                 await asyncio.wait([life])
         finally:
             self._view.close()
-            await self._disks.call(self._datadir.close)
             self._disks.close()
+            self._datadir.close()  # last: until here something may still be writing
 
     async def _live(self, tasks: asyncio.TaskGroup) -> None:
         settings = self._settings
@@ -149,14 +163,18 @@ class Node:
             log.info("broker %d of cluster %s serves", settings.node_id, genesis.cluster_id)
             await self._stop.wait()
             self._view.serving = False
-            if self.failure is None:
+            if not self._disks.journal_lost:
                 await self._transfers.give_up_all(HAND_OVER_MS)
 
     def _open_datadir(self) -> DataDir:
         incarnation = str(seams.new_uuid(self._random))
         path = self._settings.data_dir
         datadir = DataDir.open(self._disk, path, self._settings.node_id, incarnation)
-        self._disks.use_journal(StateJournal.open(self._disk, datadir.journal_path))
+        try:
+            self._disks.use_journal(StateJournal.open(self._disk, datadir.journal_path))
+        except BaseException:
+            datadir.close()
+            raise
         return datadir
 
     async def _save_node(self, node: NodeFile) -> None:
@@ -287,9 +305,12 @@ class Node:
                 self._view.refresh_soon()
             await asyncio.sleep(TICK_S)
 
-    def _fail(self, error: OSError) -> None:
-        """The journal is lost: without terms and votes on disk this node may not go on."""
-        log.error("the journal of terms and votes failed, stopping: %s", error)
+    def _journal_failed(self, error: OSError) -> None:
+        """Without terms and votes on disk this node may not go on."""
+        self._fail("the journal of terms and votes", error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        log.error("%s failed, stopping: %s", what, error)
         self.failure = error
         self._stop.set()
 
@@ -315,7 +336,9 @@ class Node:
             self._gossip.leadership_changed(partition)
         self._view.refresh_soon()
 
-    def partition_failed(self, partition: Partition, error: OSError) -> None:
+    def partition_failed(self, partition: Partition, error: Exception) -> None:
+        if partition.group == shelves.METADATA_GROUP:
+            self._fail("the log of the cluster's metadata", error)  # blind from here on
         self._view.refresh_soon()
 
     # -- net.peers.Handler

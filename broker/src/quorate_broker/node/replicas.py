@@ -9,6 +9,7 @@ Read next: `shelf`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 
@@ -23,6 +24,7 @@ from quorate_broker.node.shelf import METADATA_TOPIC, Wanted, group_name
 log = logging.getLogger(__name__)
 
 OPEN_AT_ONCE = 16
+RETRY_S = 5.0
 
 
 class Replicas:
@@ -36,7 +38,9 @@ class Replicas:
         self._me = Member(parts.peers.me.node_id, parts.peers.me.incarnation)
         self._look = asyncio.Event()
         self._seen_folders = False
-        self._open: dict[tuple[uuid.UUID, int], str] = {}
+        self._again = False
+        """Something could not be opened: look again, metadata moved or not."""
+        self._open: set[tuple[uuid.UUID, int]] = set()
 
     def look(self) -> None:
         """Metadata has moved."""
@@ -44,10 +48,16 @@ class Replicas:
 
     async def run(self) -> None:
         while True:
-            await self._look.wait()
+            await self._until_due()
             self._look.clear()
+            self._again = False
             await self._open_missing()
             await self._remove_gone()
+
+    async def _until_due(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S if self._again else None):
+                await self._look.wait()
 
     async def _open_missing(self) -> None:
         image = self._parts.controller.image
@@ -76,8 +86,9 @@ class Replicas:
                 partition = await self._parts.shelf.open(wanted)
             except OSError as error:
                 log.error("cannot open %s: %s", group_name(topic.id, info.index), error)
+                self._again = True
                 return
-        self._open[topic.id, info.index] = topic.name
+        self._open.add((topic.id, info.index))
         self._context.host_groups(topic, partition, info.index)
 
     async def _remove_gone(self) -> None:
@@ -87,11 +98,13 @@ class Replicas:
             self._seen_folders = True
             gone += await self._forgotten_folders()
         for topic_id, index in gone:
-            name = self._open.pop((topic_id, index), None)
-            if name == self._context.OFFSETS_TOPIC:
-                self._context.unhost_groups(index)
+            self._open.discard((topic_id, index))
+            self._context.unhost_groups(topic_id, index)
             self._parts.leaders.forget([group_name(topic_id, index)])
-            await self._parts.shelf.remove(topic_id, index)
+            try:
+                await self._parts.shelf.remove(topic_id, index)
+            except OSError as error:
+                log.error("cannot remove %s: %s", group_name(topic_id, index), error)
 
     async def _forgotten_folders(self) -> list[tuple[uuid.UUID, int]]:
         """Folders of topics that were deleted while this node was down."""

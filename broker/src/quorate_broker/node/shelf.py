@@ -1,7 +1,7 @@
 """The replicas of this node.
 
-Committed metadata says which there must be; `reconcile` opens what is missing and removes what is
-gone, off the event loop. Messages for a group that is about to be opened wait for it, a few and
+Committed metadata says which there must be; `node.replicas` has them opened and removed here, off
+the event loop. Messages for a group that is about to be opened wait for it, a few and
 for a moment: the first election of a new topic then needs no second try. Read next:
 `partition.shell`.
 """
@@ -9,6 +9,7 @@ for a moment: the first election of a new topic then needs no second try. Read n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import uuid
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from quorate_broker import seams
-from quorate_broker.cluster.image import PartitionInfo, Topic
 from quorate_broker.cluster.records import Member
 from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import Disk
@@ -36,6 +36,7 @@ METADATA_TOPIC = uuid.UUID(int=1)
 METADATA_GROUP = f"{METADATA_TOPIC}-0"
 EARLY_GROUPS = 256
 EARLY_MESSAGES = 4
+SETTLE_S = 5.0
 EARLY_MS = 2_000
 
 
@@ -63,7 +64,7 @@ class Outside(Protocol):
 
     def leadership_changed(self, partition: Partition) -> None: ...
 
-    def partition_failed(self, partition: Partition, error: OSError) -> None: ...
+    def partition_failed(self, partition: Partition, error: Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +139,11 @@ class Shelf:
         group = group_name(topic_id, index)
         partition = self._partitions.pop(group, None)
         self._by_place.pop((topic_id, index), None)
-        self._parts.disks.forget(group)
         if partition is not None:
             partition.close()
             await partition.settled()
-            await self._parts.disks.call(partition.replica.log.close)
+            await self._close_log(partition)
+        self._parts.disks.forget(group)
         await self._parts.disks.call(lambda: self._parts.datadir.remove_group(topic_id, index))
 
     async def close(self) -> None:
@@ -152,12 +153,28 @@ class Shelf:
         self._by_place.clear()
         for partition in partitions:
             partition.close()
-        for partition in partitions:
-            await partition.settled()
+        if self._parts.disks.journal_lost:
+            return  # the logs may hold terms that the journal lacks: leave them to recovery
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                for partition in partitions:
+                    await partition.settled()
+        except TimeoutError:
+            log.error("the disk does not answer: the logs are left as after a crash")
+            return
         async with asyncio.TaskGroup() as tasks:
             for partition in partitions:
-                if partition.replica.log.failed is None:
-                    tasks.create_task(self._parts.disks.call(partition.replica.log.close))
+                tasks.create_task(self._close_log(partition))
+
+    async def _close_log(self, partition: Partition) -> None:
+        """A disk that fails now costs the clean stop, nothing else: recovery does the rest."""
+        close = partition.replica.log.close
+        try:
+            await self._parts.disks.call(close)
+        except OSError as error:
+            log.error("%s was not closed cleanly: %s", partition.group, error)
+            with contextlib.suppress(OSError):
+                await self._parts.disks.call(close)  # failed by now: only its files are closed
 
     # -- driving
 
@@ -197,11 +214,6 @@ class Shelf:
     def leadership_changed(self, partition: Partition) -> None:
         self._outside.leadership_changed(partition)
 
-    def partition_failed(self, partition: Partition, error: OSError) -> None:
+    def partition_failed(self, partition: Partition, error: Exception) -> None:
         log.error("%s takes no part any more: %s", partition.group, error)
         self._outside.partition_failed(partition, error)
-
-
-def replicas_of(topic: Topic, member: Member) -> Iterator[PartitionInfo]:
-    """The partitions of a topic that lie on one member."""
-    return (partition for partition in topic.partitions if member in partition.voters)

@@ -8,6 +8,12 @@ ticket in it; the next leader builds its own from the log. (Kafka's CoordinatorR
 same.)
 
     follower --serving--> loading --log replayed--> active --leadership lost--> follower
+                             ^                         |
+                             +-- append was refused ---+   (too much uncommitted, handing over)
+
+Between the loss of leadership inside the replica and the word of it here lies the rest of a loop
+turn, in which a new leader's commit index may already stand where our own records were. So nothing
+is released before it was asked again whether this node still leads in the term of the machine.
 
 `Follower` applies the committed records to an image on every node, leader or not.
 """
@@ -15,6 +21,7 @@ same.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -26,6 +33,7 @@ from quorate_broker.wire import batch as batches
 from quorate_broker.wire.outcome import Machine, Outcome
 
 LOAD_BYTES_PER_TURN = 1 << 20
+RELOAD_S = 0.05
 
 
 class Applies(Protocol):
@@ -38,14 +46,17 @@ class _Reader:
     """Walks the records of a log from its start, so many bytes at a time."""
 
     def __init__(self, partition: Partition) -> None:
-        self._log = partition.replica.log
-        self.next_offset = self._log.start_offset
+        self._partition = partition
+        self.next_offset = partition.start_offset
 
     def read_into(self, target: Applies, end_offset: int) -> bool:
-        """Feed the next records before `end_offset`; True when all are fed."""
+        """Feed the next records before `end_offset`; True when all are fed.
+
+        Raises KafkaError when the disk fails; the partition is fenced then.
+        """
         if self.next_offset >= end_offset:
             return True
-        for raw in self._log.read(self.next_offset, LOAD_BYTES_PER_TURN, end_offset):
+        for raw in self._partition.scan(self.next_offset, LOAD_BYTES_PER_TURN, end_offset):
             for at, header in batches.headers(raw):
                 self.next_offset = header.next_offset
                 if header.is_control:
@@ -68,8 +79,9 @@ class Follower:
     def catch_up(self) -> None:
         """Apply what has been committed since."""
         before = self._reader.next_offset
-        while not self._reader.read_into(self._target, self._partition.high_watermark):
-            pass
+        with contextlib.suppress(KafkaError):  # fenced: its node has been told
+            while not self._reader.read_into(self._target, self._partition.high_watermark):
+                pass
         if self._reader.next_offset != before:
             self._applied()
 
@@ -90,7 +102,8 @@ class Host:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._machine: Machine | None = None
-        self._loading: tuple[Machine, _Reader, int] | None = None
+        self._loading: tuple[Machine, _Reader] | None = None
+        self._epoch = -1
         self._next_ticket = 1
         self._tickets: dict[int, asyncio.Future[Any]] = {}
         self._held: deque[tuple[int, int, object]] = deque()
@@ -111,6 +124,8 @@ class Host:
     def submit(self, command: object) -> asyncio.Future[Any]:
         """Run a command. The future raises KafkaError when this node does not lead (any more)."""
         future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._leads():
+            self._drop()
         if self._machine is None:
             code = ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if self._loading else self._not_leader
             future.set_exception(KafkaError(code, None))
@@ -127,24 +142,32 @@ class Host:
 
     # -- leadership
 
+    def _leads(self) -> bool:
+        """In the term for which the machine was made."""
+        return self._partition.is_leader and self._partition.leader_epoch == self._epoch
+
     def _changed(self) -> None:
+        if not self._leads():
+            self._drop()
         if not self._partition.is_leader:
-            self._drop()
-        elif self._machine is not None:
+            return
+        if self._machine is not None:
             self._release()
-        elif self._loading is None or self._loading[2] != self._partition.leader_epoch:
-            self._drop()
-            epoch = self._partition.leader_epoch
-            self._loading = (self._make(), _Reader(self._partition), epoch)
+        elif self._loading is None:
+            self._epoch = self._partition.leader_epoch
+            self._loading = (self._make(), _Reader(self._partition))
             self._loop.call_soon(self._load)
 
     def _load(self) -> None:
-        if self._loading is None:
+        if self._loading is None or not self._leads():
             return
-        machine, reader, epoch = self._loading
-        if not self._partition.is_leader or self._partition.leader_epoch != epoch:
+        machine, reader = self._loading
+        try:
+            done = reader.read_into(machine, self._partition.next_offset)
+        except KafkaError:
+            self._drop()
             return
-        if not reader.read_into(machine, self._partition.next_offset):
+        if not done:
             self._loop.call_soon(self._load)
             return
         self._loading = None
@@ -170,12 +193,14 @@ class Host:
             try:
                 self._append(outcome)
             except KafkaError:
+                # What it decided cannot be had; what it knows beyond the log is void with it.
                 self._drop()
+                self._timer = self._loop.call_later(RELOAD_S, self._reload)
                 return
         index = self._partition.replica.log.last_index
         self._held.extend((index, ticket, reply) for ticket, reply in outcome.replies)
         self._release()
-        if outcome.deadline_ms is not None:
+        if outcome.deadline_ms is not None and self._machine is not None:
             self._arm(outcome.deadline_ms)
 
     def _append(self, outcome: Outcome) -> None:
@@ -187,6 +212,9 @@ class Host:
             self._machine.replay(record, written.base_offset + delta)
 
     def _release(self) -> None:
+        if not self._leads():
+            self._drop()
+            return
         committed = self._partition.replica.commit_index
         while self._held and self._held[0][0] <= committed:
             _, ticket, reply = self._held.popleft()
@@ -203,6 +231,11 @@ class Host:
             self._timer.cancel()
         delay_ms = max(0, deadline_ms - self._clock.monotonic_ms())
         self._timer = self._loop.call_later(delay_ms / 1000, self._expire)
+
+    def _reload(self) -> None:
+        """Still the leader, perhaps, and nothing else may come to say so."""
+        self._timer = None
+        self._changed()
 
     def _expire(self) -> None:
         self._timer = None

@@ -18,16 +18,19 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.partition.replica import Effects, Replica
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.wire import batch as batches
 
 NO_LEADER = -1
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -60,7 +63,7 @@ class Ports(Protocol):
 
     def leadership_changed(self, partition: Partition) -> None: ...
 
-    def partition_failed(self, partition: Partition, error: OSError) -> None: ...
+    def partition_failed(self, partition: Partition, error: Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,8 @@ class Partition:
         self._committed = _Waiters()
         self._synced = _Waiters()
         self._watchers: dict[Callable[[], None], None] = {}
-        self._jobs = 0
+        self._believed_term = replica.term
+        self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -137,7 +141,8 @@ class Partition:
 
     @property
     def is_leader(self) -> bool:
-        return self.replica.serving
+        """Leads and serves; a closed one never does, whatever its replica was last told."""
+        return self.replica.serving and not self._closed
 
     @property
     def leader_epoch(self) -> int:
@@ -169,6 +174,8 @@ class Partition:
         future: asyncio.Future[Appended] = self._loop.create_future()
         now_ms = self._ports.clock.monotonic_ms()
         try:
+            if self._closed:  # nobody would ever answer
+                raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
             written = self.replica.propose(batch, header)
         except KafkaError as error:
             future.set_exception(error)
@@ -189,22 +196,28 @@ class Partition:
     def read(self, offset: int, max_bytes: int, committed: bool = True) -> list[memoryview]:
         """See `api.context.PartitionView.read`."""
         replica = self.replica
-        if not replica.serving:
+        if not self.is_leader:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
         end = replica.high_watermark if committed else replica.log.next_offset
         if not replica.log.start_offset <= offset <= end:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, None)
         if offset == end:
             return []
-        read = replica.log.read(offset, max_bytes, end)
+        read = self.scan(offset, max_bytes, end)
         self._ports.traffic.fetched_bytes += sum(map(len, read))
         return read
 
+    def scan(self, offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
+        """`Log.read`, leader or not. KafkaError KAFKA_STORAGE_ERROR: the disk failed or lied."""
+        return self._from_disk(lambda: self.replica.log.read(offset, max_bytes, end_offset))
+
     def offset_for_time(self, timestamp_ms: int) -> tuple[int, int] | None:
-        return self.replica.log.offset_for_time(timestamp_ms, self.high_watermark)
+        return self._from_disk(
+            lambda: self.replica.log.offset_for_time(timestamp_ms, self.high_watermark)
+        )
 
     def max_timestamp(self) -> tuple[int, int] | None:
-        return self.replica.log.max_timestamp(self.high_watermark)
+        return self._from_disk(lambda: self.replica.log.max_timestamp(self.high_watermark))
 
     def end_offset_of_epoch(self, epoch: int) -> tuple[int, int]:
         return self.replica.log.end_offset_of_term(epoch)
@@ -241,12 +254,20 @@ class Partition:
         self.kick()
 
     def close(self) -> None:
-        """Stop taking part. A job in a thread finishes; the log is closed by the node."""
+        """Stop taking part: whoever waits is answered. The log is closed by the node.
+
+        The effects so far are still carried out: entries of a term that the log has taken in must
+        not outlive it on disk without that term in the journal.
+        """
+        if self._closed:
+            return
+        self._drive()
         self._closed = True
         self._lose()
+        self._tell_watchers()
 
     async def settled(self) -> None:
-        """Wait for the job that runs in a disk thread."""
+        """Wait for what is under way to the disk: a job, a term and vote."""
         await self._idle.wait()
 
     # -- driving
@@ -274,37 +295,64 @@ class Partition:
         if effects.committed is not None:
             self._committed.reached(effects.committed)
         if effects.leader is not None:
-            if not self.replica.serving:
+            if not self.replica.serving or effects.leader.term != self._believed_term:
                 self._lose()
+            self._believed_term = effects.leader.term
             self._ports.leadership_changed(self)
         if effects.committed is not None or effects.leader is not None:
-            for callback in list(self._watchers):
-                callback()
+            self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for callback in list(self._watchers):
+            callback()
 
     def _put_hard_state(self, state: HardState) -> None:
         def done() -> None:
+            self._ended()
             self.replica.hard_state_synced(state)
             self.kick()
 
+        self._begun()
         self._ports.put_hard_state(self.group, state, done)
 
     def _run_job(self, job: Job) -> None:
         def done(error: OSError | None) -> None:
-            self._jobs -= 1
-            if not self._jobs:
-                self._idle.set()
+            self._ended()
             if error is None:
                 self.replica.job_done(job)
                 self._synced.reached(self.replica.log.synced_index)
+                self.kick()
             else:
-                self.replica.failed(error)
-                self._lose()
-                self._ports.partition_failed(self, error)
-            self.kick()
+                self._fail(error)
 
-        self._jobs += 1
-        self._idle.clear()
+        self._begun()
         self._ports.run_job(job, done)
+
+    def _begun(self) -> None:
+        self._under_way += 1
+        self._idle.clear()
+
+    def _ended(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
+
+    # -- what goes wrong
+
+    def _from_disk(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (OSError, CorruptLogError) as error:
+            self._fail(error)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
+
+    def _fail(self, error: Exception) -> None:
+        """This replica takes no part any more."""
+        if self.replica.error is None:
+            self.replica.failed(error)
+            self._lose()
+            self._ports.partition_failed(self, error)
+            self.kick()
 
     def _lose(self) -> None:
         """Whatever waited for this leadership is answered: its fate is not known here any more."""

@@ -1,0 +1,173 @@
+"""A machine on a partition: loaded, asked, dropped and loaded again, and nobody left waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.partition import hosted
+from quorate_broker.partition.hosted import Follower, Host
+from quorate_broker.raft.messages import Append, HeartbeatReply
+from quorate_broker.testing.stand import ALONE, OTHER, THIRD, Stand
+from quorate_broker.wire import batch
+from quorate_broker.wire.outcome import Outcome
+
+
+class Tally:
+    """Writes down every text it is given; `?` asks for all of them and writes nothing."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes | None] = []
+
+    def replay(self, record: batch.Record, offset: int) -> None:
+        assert offset == len(self.seen)
+        self.seen.append(record.value)
+
+    def handle(self, ticket: int, command: object, now_ms: int) -> Outcome:
+        assert isinstance(command, bytes)
+        if command == b"?":
+            return Outcome(replies=((ticket, list(self.seen)),))
+        record = batch.Record(None, command)
+        return Outcome(records=(record,), replies=((ticket, len(self.seen)),))
+
+    def expire(self, now_ms: int) -> Outcome:
+        return Outcome()
+
+    def loaded(self, now_ms: int) -> Outcome:
+        return Outcome()
+
+
+def run(test: Callable[[Stand], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            await test(Stand())
+
+    asyncio.run(main())
+
+
+def code(future: asyncio.Future[Any]) -> ErrorCode:
+    error = future.exception()
+    assert isinstance(error, KafkaError)
+    return error.code
+
+
+async def leading(stand: Stand) -> tuple[Any, Host]:
+    partition = stand.partition()
+    host = Host(partition, Tally, ErrorCode.NOT_COORDINATOR, stand.clock)
+    await stand.elect(partition)
+    assert host.machine is not None
+    return partition, host
+
+
+def foreign(term: int) -> bytearray:
+    return batch.build([batch.Record(None, b"theirs")], timestamp_ms=0, leader_epoch=term)
+
+
+def test_a_command_decides_on_what_is_not_committed_yet_and_its_reply_waits() -> None:
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        first, second, asked = (host.submit(text) for text in (b"a", b"b", b"?"))
+        await stand.flush()
+        assert not any(future.done() for future in (first, second, asked))
+        await stand.acknowledge(partition)
+        assert (first.result(), second.result()) == (0, 1)
+        assert asked.result() == [b"a", b"b"]
+
+    run(test)
+
+
+def test_whoever_does_not_lead_says_so() -> None:
+    async def test(stand: Stand) -> None:
+        host = Host(stand.partition(), Tally, ErrorCode.NOT_COORDINATOR, stand.clock)
+        assert code(host.submit(b"a")) is ErrorCode.NOT_COORDINATOR
+
+    run(test)
+
+
+def test_a_reply_is_never_released_by_another_leaders_commit_index() -> None:
+    """A command that writes nothing comes in the turn in which the leadership was lost."""
+
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        written = host.submit(b"mine")
+        await stand.flush()
+        partition.receive(OTHER, Append(2, 0, 1, 1, (foreign(2),)))
+        assert partition.replica.commit_index == 1
+        asked = host.submit(b"?")
+        assert code(asked) is ErrorCode.NOT_COORDINATOR
+        await stand.flush()
+        assert code(written) is ErrorCode.NOT_COORDINATOR
+
+    run(test)
+
+
+def test_a_refused_append_answers_everyone_and_the_machine_comes_back() -> None:
+    """A hand-over that fails leaves this node leading, and nothing else would wake the host."""
+
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        last = partition.replica.log.last_index
+        for now_ms in range(150, 1_050, 150):
+            stand.clock.now_ms = now_ms
+            partition.tick(now_ms)
+            partition.receive(THIRD, HeartbeatReply(1, -1, -1))
+        partition.transfer_leadership(THIRD.node_id)
+        refused = host.submit(b"a")
+        assert code(refused) is ErrorCode.NOT_COORDINATOR
+        assert host.machine is None
+        while stand.clock.now_ms < 3_000:
+            stand.clock.now_ms += 150
+            partition.tick(stand.clock.now_ms)
+            partition.receive(OTHER, HeartbeatReply(1, last, last))
+            await stand.flush()
+        while host.machine is None:
+            await asyncio.sleep(hosted.RELOAD_S / 10)
+        again = host.submit(b"a")
+        await stand.flush()
+        await stand.acknowledge(partition)
+        assert again.result() == 0
+
+    run(test)
+
+
+def test_tickets_of_a_partition_that_goes_away_are_answered() -> None:
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        waiting = host.submit(b"a")
+        partition.close()
+        assert code(waiting) is ErrorCode.NOT_COORDINATOR
+        assert code(host.submit(b"b")) is ErrorCode.NOT_COORDINATOR
+        await stand.flush()
+
+    run(test)
+
+
+def test_an_image_follows_what_is_committed_and_stops_where_the_disk_fails() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition(ALONE)
+        image, steps = Tally(), []
+        follower = Follower(partition, image, lambda: steps.append(len(image.seen)))
+        partition.tick(0)
+        await stand.flush()
+        host = Host(partition, Tally, ErrorCode.NOT_COORDINATOR, stand.clock)
+        await stand.turn()
+        host.submit(b"a")
+        assert image.seen == []
+        await stand.flush()
+        assert (image.seen, steps) == ([b"a"], [1])
+
+        def rotten(offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
+            raise CorruptLogError("rotten")
+
+        host.submit(b"b")
+        partition.replica.log.read = rotten  # type: ignore[method-assign]
+        await stand.flush()
+        follower.catch_up()
+        assert image.seen == [b"a"]
+        assert len(stand.failures) == 1
+        assert host.machine is None
+
+    run(test)

@@ -1,0 +1,164 @@
+"""The shell of one replica: who is answered when, and what is left behind at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.partition.shell import Appended, Partition
+from quorate_broker.raft.messages import Append, HardState, Heartbeat
+from quorate_broker.testing.stand import ALONE, OTHER, THREE, Stand
+from quorate_broker.wire import batch
+
+
+def run(test: Callable[[Stand], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            await test(Stand())
+
+    asyncio.run(main())
+
+
+def built(term: int = 0, base_offset: int = 0) -> bytearray:
+    return batch.build(
+        [batch.Record(None, b"v")], timestamp_ms=0, base_offset=base_offset, leader_epoch=term
+    )
+
+
+def append(partition: Partition, acks: int = -1) -> asyncio.Future[Appended]:
+    raw = built()
+    return partition.append(memoryview(raw), batch.parse_header(raw), acks, 1_000)
+
+
+def failure(future: asyncio.Future[Appended]) -> ErrorCode:
+    error = future.exception()
+    assert isinstance(error, KafkaError)
+    return error.code
+
+
+def test_acks_all_waits_for_a_majority_and_acks_one_for_the_own_disk() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        everyone, mine = append(partition), append(partition, acks=1)
+        await stand.turn()
+        assert not everyone.done()
+        assert not mine.done()
+        await stand.flush()
+        assert not everyone.done()
+        assert mine.result().base_offset == 1
+        await stand.acknowledge(partition)
+        assert everyone.result().base_offset == 0
+
+    run(test)
+
+
+def test_a_waiter_is_answered_when_its_time_is_up() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        waiting = append(partition)
+        stand.clock.now_ms = 1_000
+        partition.tick(1_000)
+        assert failure(waiting) is ErrorCode.REQUEST_TIMED_OUT
+
+    run(test)
+
+
+def test_a_waiter_is_never_answered_by_another_leaders_commit() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        waiting = append(partition)
+        await stand.flush()
+        partition.receive(OTHER, Append(2, 0, 1, 1, (built(term=2),)))
+        await stand.flush()
+        assert partition.replica.commit_index == 1
+        assert failure(waiting) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+    run(test)
+
+
+def test_a_failed_disk_job_fences_the_partition_and_answers_its_waiters() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition(ALONE)
+        partition.tick(0)
+        await stand.flush()
+        everyone, mine = append(partition), append(partition, acks=1)
+        await stand.turn()
+        await stand.fail_job(OSError(errno.EIO, "bad sector"))
+        assert failure(everyone) is failure(mine) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert not partition.is_leader
+        assert [type(error) for error in stand.failures] == [OSError]
+        stand.sent.clear()
+        partition.receive(OTHER, Heartbeat(9, 0))
+        await stand.flush()
+        assert stand.sent == []
+
+    run(test)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), CorruptLogError("rotten")])
+def test_a_read_that_fails_is_a_storage_error_and_fences_the_partition(error: Exception) -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition(ALONE)
+        partition.tick(0)
+        await stand.flush()
+        append(partition)
+        await stand.flush()
+
+        def fails(offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
+            raise error
+
+        partition.replica.log.read = fails  # type: ignore[method-assign]
+        with pytest.raises(KafkaError) as refused:
+            partition.read(0, 1_000)
+        assert refused.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+        assert stand.failures == [error]
+        assert not partition.is_leader
+
+    run(test)
+
+
+def test_a_closed_partition_leads_nothing_and_tells_everyone_who_waits() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        waiting = append(partition)
+        told: list[bool] = []
+        partition.add_waiter(lambda: told.append(partition.is_leader))
+        partition.close()
+        assert failure(waiting) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert told[-1] is False
+        assert failure(append(partition)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        with pytest.raises(KafkaError):
+            partition.read(0, 1_000)
+        await stand.flush()
+
+    run(test)
+
+
+def test_a_log_closed_in_the_very_turn_of_a_new_term_leaves_that_term_in_the_journal() -> None:
+    """Otherwise the next start finds entries of a term that nobody journaled, and is fenced."""
+
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        partition.receive(OTHER, Append(3, -1, 0, -1, (built(term=3),)))
+        partition.close()
+        settling = asyncio.ensure_future(partition.settled())
+        await stand.turn()
+        assert not settling.done()
+        await stand.flush()
+        await settling
+        partition.replica.log.close()
+        assert stand.journal == HardState(3)
+        again = stand.partition(THREE)
+        assert again.replica.log.last_term == 3
+        assert again.replica.error is None
+
+    run(test)
