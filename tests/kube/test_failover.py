@@ -1,5 +1,8 @@
 """Brokers die on a real Kubernetes: they elect, the operator reports, clients only retry."""
 
+import statistics
+import time
+
 from quorate_bed import product
 from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json, condition, restarts
@@ -7,6 +10,9 @@ from quorate_bed.product import BrokerCluster, Json, condition, restarts
 POLL_S, ELECTION_S = 2.0, 1.5
 SEEN_S = 2 * POLL_S + ELECTION_S
 """T of the requirements: two polls of the operator and an election."""
+WATCH_S = 1.0
+"""The operator hears of a new leader by a long poll."""
+CHANGES = 5
 BACK_S = 90
 """A killed container is started again by its node after a pause of its own choosing."""
 
@@ -82,6 +88,28 @@ def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is
     assert restarts(three.pod(old["nodeId"])) > 0, "the same pod, only its process was another"
 
 
+def test_a_change_of_leader_is_in_the_status_within_a_second(three: BrokerCluster) -> None:
+    took_s = []
+    for _ in range(CHANGES):
+        before = three.status()
+        old = before["leader"]["nodeId"]
+        new = old % len(three.broker_ids()) + 1
+        path = f"/v1/partitions/redpanda/controller/0/transfer_leadership?target={new}"
+        assert three.post(old, path) == 200
+
+        def leads(new: int = new) -> bool:
+            return bool(three.health(new)["controller_id"] == new)
+
+        eventually(leads, deadline_s=SEEN_S, every_s=0.02, what="the new leader")
+        since = time.monotonic()
+        status = eventually(
+            lambda before=before: leader_after(three, before), deadline_s=SEEN_S, every_s=0.02
+        )
+        took_s.append(round(time.monotonic() - since, 2))
+        assert status["leader"]["nodeId"] == new
+    assert statistics.median(took_s) <= WATCH_S, took_s
+
+
 def test_failover_needs_no_operator_and_one_that_comes_back_only_reports(
     three: BrokerCluster, operator: product.Operator
 ) -> None:
@@ -119,6 +147,12 @@ def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_i
     three: BrokerCluster,
 ) -> None:
     survivor, *others = three.broker_ids()
+
+    def write_impatiently() -> Json:
+        said: Json = three.client.python(IMPATIENT, f"{three.host(survivor)}:9092", "impatient")
+        return said
+
+    assert write_impatiently() == {"acknowledged": True}
     with three.load("no-quorum") as load:
         holds = [three.kill(node_id, hold=True) for node_id in others]
         try:
@@ -143,8 +177,7 @@ def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_i
             assert health["is_healthy"] is False
             assert health["nodes_down"] == others
 
-            said = three.client.python(IMPATIENT, f"{three.host(survivor)}:9092", "no-quorum")
-            assert said == {"acknowledged": False, "retriable": True}
+            assert write_impatiently() == {"acknowledged": False, "retriable": True}
         finally:
             for hold in holds:
                 hold.release()
