@@ -5,9 +5,10 @@ SHELL := /bin/sh
 BED := .venv/bin/quorate-bed
 SEEDS ?= 200
 FIRST ?= 1
+MINUTES ?= 20
 
 .PHONY: help setup demo demo-down cluster cluster-down kubeconfig images test test-unit test-sim \
-	test-process test-charts test-e2e test-conformance test-full lint generate bench-quick sim
+	test-process test-charts test-e2e test-conformance test-full lint generate bench-quick sim chaos
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -70,3 +71,6 @@ bench-quick: setup ## Throughput and CPU beside a pass-through probe
 
 sim: setup ## Simulator seeds: make sim SEEDS=1000 FIRST=1
 	@.venv/bin/python -m quorate_broker.testing.simulate --seeds $(SEEDS) --first $(FIRST)
+
+chaos: setup ## Faults on three real brokers, as root: make chaos MINUTES=20 [ARGUMENTS="--seed 7"]
+	@.venv/bin/python -m quorate_broker.testing.chaos --minutes $(MINUTES) $(ARGUMENTS)

@@ -1,0 +1,239 @@
+"""What can be done to a cluster: one table, drawn from by a seeded source. Next: `runner`.
+
+A fault only begins; `Machines.heal` ends all of them alike. Rows are those of the fault matrix that
+real processes can be given here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping
+
+from quorate_broker.testing.chaos.machines import Machines
+
+TOPIC = "chaos"
+LOSS_PERCENT = (1, 30)
+RESET_PERMILLE = (5, 100)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """Whom it is done to."""
+
+    machines: Machines
+    source: random.Random
+    partitions: int
+
+    def anyone(self) -> int:
+        return self.source.choice(self.machines.node_ids)
+
+    def leader(self) -> int:
+        """Who leads some partition, or the cluster; anyone when nobody can say."""
+        partition = self.source.randrange(-1, self.partitions)
+        if partition == -1:
+            return self.machines.controller() or self.anyone()
+        return self.machines.leader(TOPIC, partition) or self.anyone()
+
+    def some(self) -> list[int]:
+        """One, two or all, in any order."""
+        ids = list(self.machines.node_ids)
+        return self.source.sample(ids, self.source.randint(1, len(ids)))
+
+    def others(self, node_id: int) -> list[int]:
+        return [other for other in self.machines.node_ids if other != node_id]
+
+
+Begin = Callable[[Scene], str]
+"""Does it, and says in words to whom."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """How it begins, and for how long it may last."""
+
+    begin: Begin
+    hold_s: tuple[float, float] = (2.0, 15.0)
+    overlays: bool = False
+    """It may be added to another fault: it concerns the network alone."""
+
+
+def kill_one(scene: Scene) -> str:
+    node_id = scene.anyone()
+    scene.machines.kill(node_id)
+    return f"node {node_id}"
+
+
+def kill_leader(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.kill(node_id)
+    return f"node {node_id}"
+
+
+def kill_two(scene: Scene) -> str:
+    ids = scene.source.sample(scene.machines.node_ids, 2)
+    scene.machines.kill(*ids)
+    return f"nodes {ids}"
+
+
+def kill_all(scene: Scene) -> str:
+    scene.machines.kill(*scene.machines.node_ids)
+    return "all"
+
+
+def pause_leader(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.pause(node_id)
+    return f"node {node_id}"
+
+
+def pause(scene: Scene) -> str:
+    ids = scene.some()
+    for node_id in ids:
+        scene.machines.pause(node_id)
+    return f"nodes {ids}"
+
+
+def partition(scene: Scene) -> str:
+    node_id = scene.anyone()
+    scene.machines.network.cut([node_id], scene.others(node_id))
+    return f"node {node_id} | the others"
+
+
+def partition_leader(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.network.cut([node_id], scene.others(node_id))
+    return f"node {node_id} | the others"
+
+
+def deaf(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.network.drop_from(node_id, scene.others(node_id))
+    return f"node {node_id} hears no peer"
+
+
+def mute(scene: Scene) -> str:
+    node_id = scene.leader()
+    for other in scene.others(node_id):
+        scene.machines.network.drop_from(other, [node_id])
+    return f"no peer hears node {node_id}"
+
+
+def bridge(scene: Scene) -> str:
+    one, other = scene.source.sample(scene.machines.node_ids, 2)
+    scene.machines.network.cut([one], [other])
+    return f"node {one} | node {other}"
+
+
+def islands(scene: Scene) -> str:
+    for node_id in scene.machines.node_ids:
+        scene.machines.network.drop_from(node_id, scene.others(node_id))
+    return "everybody alone"
+
+
+def clients_cut(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.network.cut_clients(node_id)
+    return f"node {node_id} | clients"
+
+
+def loss(scene: Scene) -> str:
+    ids, percent = scene.some(), scene.source.randint(*LOSS_PERCENT)
+    for node_id in ids:
+        scene.machines.network.lose(node_id, percent)
+    return f"{percent} % of what arrives at {ids}"
+
+
+def resets(scene: Scene) -> str:
+    ids, permille = scene.some(), scene.source.randint(*RESET_PERMILLE)
+    for node_id in ids:
+        scene.machines.network.reset(node_id, permille)
+    return f"{permille / 10} % of what arrives at {ids}"
+
+
+def disk_full(scene: Scene) -> str:
+    ids = scene.some()
+    for node_id in ids:
+        scene.machines.disks.fill(node_id)
+    return f"nodes {ids}"
+
+
+def disk_stall(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.disks.freeze(node_id)
+    return f"node {node_id}"
+
+
+def power_one(scene: Scene) -> str:
+    node_id = scene.leader()
+    _cut_power(scene, [node_id])
+    return f"node {node_id}"
+
+
+def power_all(scene: Scene) -> str:
+    _cut_power(scene, list(scene.machines.node_ids))
+    return "all"
+
+
+def _cut_power(scene: Scene, node_ids: list[int]) -> None:
+    """What the brokers do between the cut and their death, they do with failing disks."""
+    for node_id in node_ids:
+        scene.machines.disks.cut_power(node_id)
+    scene.machines.kill(*node_ids)
+    for node_id in node_ids:
+        scene.machines.disks.power_on(node_id)
+
+
+def torn_tail(scene: Scene) -> str:
+    ids = scene.some()
+    scene.machines.kill(*ids)
+    torn = [scene.machines.disks.tear(node_id, scene.source) for node_id in ids]
+    return f"nodes {ids}, {sum(torn)} logs"
+
+
+def restart_one(scene: Scene) -> str:
+    node_id = scene.leader()
+    code = scene.machines.terminate(node_id)
+    scene.machines.start(node_id)
+    return f"node {node_id}, exit code {code}"
+
+
+def transfers(scene: Scene) -> str:
+    """Leaders move about."""
+    for partition_id in range(scene.partitions):
+        target = scene.anyone()
+        path = f"/v1/partitions/kafka/{TOPIC}/{partition_id}/transfer_leadership?target={target}"
+        leader = scene.machines.leader(TOPIC, partition_id)
+        if leader is not None:
+            scene.machines.post(leader, path)
+    return "every partition"
+
+
+NETWORK = (2.0, 20.0)
+
+FAULTS: Mapping[str, Fault] = {
+    "kill-one": Fault(kill_one),
+    "kill-leader": Fault(kill_leader),
+    "kill-two": Fault(kill_two),
+    "kill-all": Fault(kill_all, (0.1, 5.0)),
+    "pause-leader": Fault(pause_leader, (1.0, 20.0)),
+    "pause": Fault(pause, (1.0, 20.0)),
+    "partition": Fault(partition, NETWORK, overlays=True),
+    "partition-leader": Fault(partition_leader, NETWORK),
+    "deaf": Fault(deaf, NETWORK),
+    "mute": Fault(mute, NETWORK),
+    "bridge": Fault(bridge, NETWORK, overlays=True),
+    "islands": Fault(islands, NETWORK),
+    "clients-cut": Fault(clients_cut, NETWORK),
+    "loss": Fault(loss, NETWORK, overlays=True),
+    "resets": Fault(resets, NETWORK, overlays=True),
+    "disk-full": Fault(disk_full, (5.0, 15.0)),
+    "disk-stall": Fault(disk_stall, (1.0, 10.0)),
+    "power-one": Fault(power_one, (0.1, 5.0)),
+    "power-all": Fault(power_all, (0.1, 5.0)),
+    "torn-tail": Fault(torn_tail, (0.1, 5.0)),
+    "restart": Fault(restart_one, (1.0, 8.0)),
+    "transfers": Fault(transfers, (1.0, 3.0)),
+}
+DISK_FAILS = frozenset({"disk-full"})
+"""A broker may choose to end under these; under the others it must not."""

@@ -1,0 +1,190 @@
+"""Three brokers as if on three machines: own network, own disk, own process. Next: `faults`.
+
+Brokers are started from the main thread only: the kernel kills them when that thread ends.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from quorate_broker.testing.chaos.disks import Disks
+from quorate_broker.testing.chaos.network import (
+    ADMIN_PORT,
+    CLIENT_PORT,
+    PEER_PORT,
+    Network,
+    address,
+)
+
+STOP_S = 30.0
+ASK_S = 3.0
+
+
+class Machines:
+    """Nodes 1 to `count`; not running at first."""
+
+    def __init__(self, folder: pathlib.Path, count: int = 3, settings: Sequence[str] = ()) -> None:
+        self.node_ids = tuple(range(1, count + 1))
+        self.folder = folder
+        self.network = Network(self.node_ids)
+        self.disks = Disks(folder, self.node_ids)
+        self._settings = tuple(settings)
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._paused: set[int] = set()
+        self.ended: list[tuple[int, int]] = []
+        """(node, exit code) of those that ended without being asked to."""
+        for node_id in self.node_ids:
+            self._config(node_id).write_text(self._toml(node_id), encoding="utf-8")
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"{address(node_id)}:{CLIENT_PORT}" for node_id in self.node_ids)
+
+    # -- life
+
+    def start(self, *node_ids: int) -> None:
+        for node_id in node_ids or self.node_ids:
+            command = ["setpriv", "--pdeathsig", "KILL", *self.network.inside(node_id)]
+            command += [sys.executable, "-m", "quorate_broker", "run"]
+            command += ["--config", str(self._config(node_id))]
+            for setting in self._settings:
+                command += ["--set", setting]
+            with self.log_file(node_id).open("ab") as log:
+                self._processes[node_id] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def kill(self, *node_ids: int) -> None:
+        """SIGKILL all of them, then reap. A process in a frozen file system cannot die."""
+        for node_id in node_ids:
+            self.disks.thaw(node_id)
+            self._processes[node_id].kill()
+        for node_id in node_ids:
+            self._processes.pop(node_id).wait()
+            self._paused.discard(node_id)
+
+    def terminate(self, node_id: int) -> int:
+        """SIGTERM; the exit code."""
+        process = self._processes.pop(node_id)
+        process.terminate()
+        try:
+            return process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def pause(self, node_id: int) -> None:
+        self._processes[node_id].send_signal(signal.SIGSTOP)
+        self._paused.add(node_id)
+
+    def heal(self) -> None:
+        """Links, disks and processes as they should be."""
+        self.network.heal()
+        self.disks.heal()
+        for node_id in self._paused:
+            self._processes[node_id].send_signal(signal.SIGCONT)
+        self._paused.clear()
+        self.notice_ended()
+        self.start(*self.missing) if self.missing else None
+
+    def notice_ended(self) -> None:
+        """Forget, and note, those that ended by themselves."""
+        for node_id, process in list(self._processes.items()):
+            code = process.poll()
+            if code is not None:
+                self.ended.append((node_id, code))
+                del self._processes[node_id]
+
+    def close(self) -> None:
+        self.network.heal()
+        self.disks.heal()
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+        self._processes.clear()
+        self.disks.close()
+        self.network.close()
+
+    # -- looking
+
+    @property
+    def missing(self) -> list[int]:
+        return [node_id for node_id in self.node_ids if node_id not in self._processes]
+
+    @property
+    def answering(self) -> list[int]:
+        """Those that can be expected to answer."""
+        return [i for i in self.node_ids if i in self._processes and i not in self._paused]
+
+    def get(self, node_id: int, path: str) -> Any:
+        """JSON from a node's Admin API; None when it cannot be had."""
+        try:
+            with urllib.request.urlopen(self._url(node_id) + path, timeout=ASK_S) as response:
+                return json.load(response)
+        except (OSError, ValueError):
+            return None
+
+    def post(self, node_id: int, path: str) -> bool:
+        request = urllib.request.Request(self._url(node_id) + path, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=ASK_S):
+                return True
+        except OSError:
+            return False
+
+    def is_whole(self, node_id: int) -> bool:
+        """By the word of this node: every partition led, every replica in sync."""
+        health = self.get(node_id, "/v1/cluster/health_overview")
+        return bool(health and health["is_healthy"] and health["under_replicated_count"] == 0)
+
+    def leader(self, topic: str, partition: int) -> int | None:
+        for node_id in self.answering:
+            state = self.get(node_id, f"/v1/partitions/kafka/{topic}/{partition}")
+            if state is not None and state.get("leader_id", -1) != -1:
+                return int(state["leader_id"])
+        return None
+
+    def controller(self) -> int | None:
+        for node_id in self.answering:
+            health = self.get(node_id, "/v1/cluster/health_overview")
+            if health is not None and health["controller_id"] != -1:
+                return int(health["controller_id"])
+        return None
+
+    def log_file(self, node_id: int) -> pathlib.Path:
+        return self.folder / f"node-{node_id}.log"
+
+    def _config(self, node_id: int) -> pathlib.Path:
+        return self.folder / f"node-{node_id}.toml"
+
+    def _url(self, node_id: int) -> str:
+        return f"http://{address(node_id)}:{ADMIN_PORT}"
+
+    def _toml(self, node_id: int) -> str:
+        values = {
+            "node.role": "broker",
+            "node.id": node_id,
+            "data.dir": str(self.disks.data(node_id)),
+            "seeds": [f"{other}@{address(other)}:{PEER_PORT}" for other in self.node_ids],
+            "rpc.host": address(node_id),
+            "rpc.port": PEER_PORT,
+            "admin.host": address(node_id),
+            "admin.port": ADMIN_PORT,
+            "proxy.host": address(node_id),
+            "log.preallocate.bytes": 1 << 20,
+        }
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        listener = {
+            "name": "PLAINTEXT",
+            "host": address(node_id),
+            "port": CLIENT_PORT,
+            "authentication": "none",
+        }
+        lines += ["[[listeners]]", *(f"{k} = {json.dumps(v)}" for k, v in listener.items())]
+        return "\n".join(lines) + "\n"

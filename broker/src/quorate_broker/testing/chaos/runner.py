@@ -1,0 +1,187 @@
+"""Trouble, heal, wait until all is well, again; at the end read everything and judge.
+
+Each phase draws one fault, sometimes a second one of the network on top. Safety is judged over the
+whole history at the end; liveness after each phase: a new client can write to every partition, and
+every replica is in sync. Read next: `faults` for what is done, `judge` for what must not be seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import random
+import sys
+import time
+from collections.abc import Sequence
+
+from quorate_broker.testing.chaos.faults import DISK_FAILS, FAULTS, TOPIC, Scene
+from quorate_broker.testing.chaos.judge import Violation, judge
+from quorate_broker.testing.chaos.machines import Machines
+from quorate_broker.testing.chaos.workload import Workload
+
+PARTITIONS = 4
+SECOND_FAULT = 0.25
+PATIENCE_S = 90.0
+"""For things that are judged by how long they took, or not at all."""
+LOOK_EVERY_S = 0.2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What the command line says."""
+
+    seed: int
+    minutes: float
+    faults: Sequence[str] = tuple(FAULTS)
+    per_second: int = 200
+    live_within_s: float = 10.0
+
+
+@dataclasses.dataclass(slots=True)
+class Phase:
+    """One time of trouble. Times in seconds since the run began; None: never, in its patience."""
+
+    kinds: tuple[str, ...]
+    text: str
+    begun_s: float
+    healed_s: float = 0.0
+    writes_after_s: float | None = None
+    """From healing to the last partition's first acknowledged write by a new client."""
+    whole_after_s: float | None = None
+    """From healing to every replica in sync."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """All that a report tells."""
+
+    plan: Plan
+    phases: list[Phase]
+    violations: list[Violation]
+    workload: Workload
+    seconds: float
+
+
+class Run:
+    """One run, in the runner's own namespaces."""
+
+    def __init__(self, plan: Plan, folder: pathlib.Path) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._source = random.Random(plan.seed)
+        self._machines = Machines(folder)
+        self._workload = Workload(self._machines.bootstrap, PARTITIONS, plan.per_second)
+        self._phases: list[Phase] = []
+        self._violations: list[Violation] = []
+
+    def run(self) -> Result:
+        try:
+            self._begin()
+            while self._workload.now_s() < self._plan.minutes * 60:
+                self._trouble()
+            say("reading everything")
+            self._workload.finish()
+            self._read_by_each_leader()
+            self._workload.history.save(self._folder / "history.jsonl")
+            found = judge(self._workload.history) + self._violations
+            found += [Violation("client", error) for error in self._workload.errors]
+            seconds = self._workload.now_s()
+            return Result(self._plan, self._phases, found, self._workload, seconds)
+        finally:
+            self._machines.close()
+
+    def _begin(self) -> None:
+        self._machines.start()
+        self._wait_whole()
+        self._workload.create_topic(len(self._machines.node_ids))
+        self._workload.start()
+        if None in self._workload.probe(PATIENCE_S).values():
+            raise RuntimeError("the cluster takes no writes before any trouble")
+
+    def _trouble(self) -> None:
+        scene = Scene(self._machines, self._source, PARTITIONS)
+        kinds = self._draw()
+        phase = Phase(kinds, "", self._workload.now_s())
+        self._phases.append(phase)
+        phase.text = "; ".join(f"{kind} ({FAULTS[kind].begin(scene)})" for kind in kinds)
+        say(f"{phase.begun_s:7.1f} s  {phase.text}")
+        low, high = FAULTS[kinds[0]].hold_s
+        time.sleep(self._source.uniform(low, high))
+        self._machines.notice_ended()
+        self._note_ended(kinds)
+        self._machines.heal()
+        phase.healed_s = self._workload.now_s()
+        self._recover(phase)
+
+    def _draw(self) -> tuple[str, ...]:
+        first = self._source.choice(list(self._plan.faults))
+        overlays = [k for k in self._plan.faults if FAULTS[k].overlays and k != first]
+        if overlays and self._source.random() < SECOND_FAULT:
+            return first, self._source.choice(overlays)
+        return (first,)
+
+    def _recover(self, phase: Phase) -> None:
+        taken = self._workload.probe(PATIENCE_S)
+        known = [seconds for seconds in taken.values() if seconds is not None]
+        if len(known) == len(taken):
+            phase.writes_after_s = max(known)
+        if self._wait_whole():
+            phase.whole_after_s = self._workload.now_s() - phase.healed_s
+        self._note_ended(phase.kinds)
+        writes, limit = phase.writes_after_s, self._plan.live_within_s
+        say(f"           healed: writes after {_s(writes)}, whole after {_s(phase.whole_after_s)}")
+        at = f"after {phase.text} at {phase.healed_s:.1f} s"
+        if writes is None or writes > limit:
+            never = [partition for partition, seconds in taken.items() if seconds is None]
+            more = f", never partitions {never}" if never else ""
+            self._violations.append(Violation("not-live", f"writes {_s(writes)} {at}{more}"))
+        if phase.whole_after_s is None:
+            self._violations.append(Violation("not-whole", f"{at}, in {PATIENCE_S:.0f} s"))
+
+    def _wait_whole(self) -> bool:
+        deadline = time.perf_counter() + PATIENCE_S
+        while time.perf_counter() < deadline:
+            self._machines.notice_ended()
+            if self._machines.missing:
+                return False
+            if all(self._machines.is_whole(node_id) for node_id in self._machines.node_ids):
+                return True
+            time.sleep(LOOK_EVERY_S)
+        return False
+
+    def _note_ended(self, kinds: Sequence[str]) -> None:
+        """A broker that ends by itself is wrong, unless its disk failed; it is started again."""
+        for node_id, code in self._machines.ended:
+            sentence = f"node {node_id} ended with {code} at {self._workload.now_s():.1f} s"
+            say(f"           {sentence}")
+            if not DISK_FAILS.intersection(kinds):
+                self._violations.append(Violation("ended", f"{sentence}, in {kinds}"))
+        self._machines.ended.clear()
+
+    def _read_by_each_leader(self) -> None:
+        """Every replica has its turn to say what the partition holds."""
+        for node_id in self._machines.node_ids:
+            led = [self._lead(node_id, partition) for partition in range(PARTITIONS)]
+            self._workload.read_everything(f"reader {node_id} (leads {sum(led)})")
+
+    def _lead(self, node_id: int, partition: int) -> bool:
+        """Whether this node leads the partition, after it was asked for."""
+        path = f"/v1/partitions/kafka/{TOPIC}/{partition}/transfer_leadership?target={node_id}"
+        deadline = time.perf_counter() + 10
+        while time.perf_counter() < deadline:
+            leader = self._machines.leader(TOPIC, partition)
+            if leader == node_id:
+                return True
+            if leader is not None:
+                self._machines.post(leader, path)
+            time.sleep(LOOK_EVERY_S)
+        return False
+
+
+def _s(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
