@@ -8,7 +8,10 @@ I am) and WELCOME (who you reached) or a refusal in words; from then on both end
 (node id, incarnation), and Raft messages to or from another incarnation are dropped here.
 
 A lost control line is told at once: Raft takes it as a hint, and the peer counts as not alive
-until it is heard again. Read next: `node`, which owns what the calls reach.
+until it is heard again. A line may also be dead without anyone having said so, when a machine or
+an address vanished: a peer that calls from a new process, or stays silent where it should gossip,
+has its lines dropped and dialled anew, under whatever address its name has then (`lookup`).
+Read next: `node`, which owns what the calls reach.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import msgspec
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net import rpc
+from quorate_broker.net.lookup import Addresses, Lookup
 from quorate_broker.net.rpc import Buffer, Frame, Kind, RpcProtocol
 from quorate_broker.raft import encoding
 from quorate_broker.raft.messages import Message, Peer
@@ -37,6 +41,9 @@ DIAL_TIMEOUT_S = 3.0
 REDIAL_MIN_S = 0.1
 REDIAL_MAX_S = 1.0
 SILENCE_MS = 3_000
+DROP_MS = 6_000
+GREET_MS = 5_000
+WATCH_S = 0.5
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -46,6 +53,8 @@ class Hello(msgspec.Struct, frozen=True):
     node_id: int
     incarnation: str
     line: str
+    boot: str = ""
+    """Of the process: another one each time it is started."""
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -56,6 +65,7 @@ class Welcome(msgspec.Struct, frozen=True):
     node_id: int
     incarnation: str
     refused: str | None = None
+    boot: str = ""
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -103,6 +113,8 @@ class _Line:
     peer: Peer | None = None
     purpose: str = ""
     cluster_id: str = ""
+    boot: str = ""
+    since_ms: int = 0
     welcome: asyncio.Future[Welcome] | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -113,9 +125,13 @@ class _Remote:
 
     node_id: int
     address: tuple[str, int]
+    lookup: Lookup
     control: _Line | None = None
     bulk: _Line | None = None
     heard_ms: int = -SILENCE_MS
+    """For `alive`: set back when it is known to be gone."""
+    word_ms: int = 0
+    """When anything came from it last, or a line to it was made."""
     reported: str = ""
 
 
@@ -130,6 +146,8 @@ class Peers:
         self._handler = handler
         self._clock = clock
         self._random = source
+        self._boot = f"{source.getrandbits(64):x}"
+        self._watched_ms = clock.monotonic_ms()
         self._remotes: dict[int, _Remote] = {}
         self._accepted: dict[RpcProtocol, _Line] = {}
         self._dialled: dict[RpcProtocol, _Line] = {}
@@ -152,7 +170,9 @@ class Peers:
                     if node_id != self.me.node_id:
                         self.add(node_id, address)
                 ready.set()
-                await asyncio.Event().wait()
+                while True:
+                    await asyncio.sleep(WATCH_S)
+                    self.watch()
         finally:
             self._tasks = None
             server.close()
@@ -166,7 +186,7 @@ class Peers:
         """Begin to dial a broker, once."""
         if node_id in self._remotes or self._tasks is None:
             return
-        remote = self._remotes[node_id] = _Remote(node_id, address)
+        remote = self._remotes[node_id] = _Remote(node_id, address, Lookup(*address))
         for line in ("control", "bulk"):
             self._tasks.create_task(self._keep(remote, line), name=f"{line} line to {node_id}")
 
@@ -208,7 +228,7 @@ class Peers:
     ) -> bytes:
         """Ask another broker. Raises PeerLost, TimeoutError, or the KafkaError it answered."""
         remote = self._remotes.get(node_id)
-        line = remote.control if remote is not None else None
+        line = (remote.bulk if bulk else remote.control) if remote is not None else None
         if line is None or line.protocol is None:
             raise PeerLost(f"broker {node_id} is not connected")
         request_id = self._next_request
@@ -267,13 +287,17 @@ class Peers:
         loop = asyncio.get_running_loop()
         line = _Line(purpose=purpose, welcome=loop.create_future())
         async with asyncio.timeout(DIAL_TIMEOUT_S):
-            _, protocol = await loop.create_connection(
-                lambda: RpcProtocol(self._dialled_frame, self._dialled_lost), *remote.address
-            )
+            protocol = await self._connect(await remote.lookup.addresses())
             line.protocol = protocol
             self._dialled[protocol] = line
             hello = Hello(
-                VERSION, VERSION, self.cluster_id, self.me.node_id, self.me.incarnation, purpose
+                VERSION,
+                VERSION,
+                self.cluster_id,
+                self.me.node_id,
+                self.me.incarnation,
+                purpose,
+                self._boot,
             )
             try:
                 protocol.send(rpc.encode(Kind.HELLO, 0, msgspec.msgpack.encode(hello)))
@@ -287,26 +311,43 @@ class Peers:
                 protocol.abort()
                 raise
         line.peer = Peer(welcome.node_id, welcome.incarnation)
-        line.cluster_id = welcome.cluster_id
+        line.cluster_id, line.boot = welcome.cluster_id, welcome.boot
+        protocol.greeted()
         self._attach(remote, purpose, line)
         return line
 
+    async def _connect(self, addresses: Addresses) -> RpcProtocol:
+        """To the first of them that answers."""
+        loop = asyncio.get_running_loop()
+        failure: OSError = OSError("its name has no address")
+        for host, port in addresses:
+            try:
+                _, protocol = await loop.create_connection(
+                    lambda: RpcProtocol(self._dialled_frame, self._dialled_lost), host, port
+                )
+            except OSError as error:
+                failure = error
+            else:
+                return protocol
+        raise failure
+
     def _attach(self, remote: _Remote, purpose: str, line: _Line) -> None:
         assert line.peer is not None
+        remote.word_ms = self._clock.monotonic_ms()
         if purpose == "bulk":
             remote.bulk = line
             return
         remote.control = line
         remote.reported = ""
-        remote.heard_ms = self._clock.monotonic_ms()
+        remote.heard_ms = remote.word_ms
         self._handler.on_connected(line.peer)
 
     def _drop(self, remote: _Remote, purpose: str, line: _Line) -> None:
+        self._fail_requests(line.protocol, PeerLost(f"broker {remote.node_id} went away"))
         if purpose == "bulk":
             remote.bulk = None
             return
         remote.control = None
-        self._fail_requests(line.protocol, PeerLost(f"broker {remote.node_id} went away"))
         self._handler.on_lost(remote.node_id)
 
     def _fail_requests(self, protocol: RpcProtocol | None, error: Exception) -> None:
@@ -342,12 +383,14 @@ class Peers:
 
     def _accept(self) -> RpcProtocol:
         protocol = RpcProtocol(self._accepted_frame, self._accepted_lost)
-        self._accepted[protocol] = _Line(protocol=protocol)
+        self._accepted[protocol] = _Line(protocol=protocol, since_ms=self._clock.monotonic_ms())
         return protocol
 
     def _accepted_lost(self, protocol: RpcProtocol) -> None:
         line = self._accepted.pop(protocol, None)
         if line is not None and line.peer is not None and line.purpose == "control":
+            if any(self._is_line(other, line.peer, "control") for other in self._accepted.values()):
+                return  # it has called again since
             remote = self._remotes.get(line.peer.node_id)
             if remote is not None:
                 remote.heard_ms = -SILENCE_MS
@@ -376,15 +419,33 @@ class Peers:
             raise rpc.FrameError(f"{frame.kind.name} before HELLO")
         hello = _decode(frame, Hello)
         refused = self._refusal(hello)
-        welcome = Welcome(VERSION, self.cluster_id, self.me.node_id, self.me.incarnation, refused)
+        me = self.me
+        welcome = Welcome(VERSION, self.cluster_id, me.node_id, me.incarnation, refused, self._boot)
         protocol.send(rpc.encode(Kind.WELCOME, 0, msgspec.msgpack.encode(welcome)))
         if refused is not None:
             log.warning("refused broker %d: %s", hello.node_id, refused)
             return
         line.peer = Peer(hello.node_id, hello.incarnation)
-        line.purpose = hello.line
+        line.purpose, line.boot = hello.line, hello.boot
         line.cluster_id = hello.cluster_id
+        protocol.greeted()
         self._hear(line.peer)
+        self._supersede(protocol, line)
+
+    def _supersede(self, protocol: RpcProtocol, line: _Line) -> None:
+        """A peer called: its older line of this kind is dead, and so, if this is another process
+        on its disk, is every line to the process before."""
+        assert line.peer is not None
+        for other, known in list(self._accepted.items()):
+            if other is not protocol and self._is_line(known, line.peer, line.purpose):
+                other.abort()
+        for other, known in list(self._dialled.items()):
+            if known.peer == line.peer and "" != known.boot != line.boot != "":
+                other.abort()
+
+    @staticmethod
+    def _is_line(line: _Line, peer: Peer, purpose: str) -> bool:
+        return line.peer == peer and line.purpose == purpose
 
     def _refusal(self, hello: Hello) -> str | None:
         if not hello.min_version <= VERSION <= hello.max_version:
@@ -398,7 +459,27 @@ class Peers:
     def _hear(self, peer: Peer | None) -> None:
         remote = self._remotes.get(peer.node_id) if peer is not None else None
         if remote is not None:
-            remote.heard_ms = self._clock.monotonic_ms()
+            remote.heard_ms = remote.word_ms = self._clock.monotonic_ms()
+
+    def watch(self) -> None:
+        """Drop the lines of peers that are silent, and of callers that never said who they are."""
+        now_ms = self._clock.monotonic_ms()
+        late = now_ms - self._watched_ms >= SILENCE_MS
+        self._watched_ms = now_ms
+        if late:
+            return  # we were silent ourselves: what they said meanwhile is still to be read
+        for protocol, line in list(self._accepted.items()):
+            if line.peer is None and now_ms - line.since_ms >= GREET_MS:
+                protocol.abort()
+        for remote in self._remotes.values():
+            if remote.control is not None and now_ms - remote.word_ms >= DROP_MS:
+                log.info("broker %d is silent: its lines are dropped", remote.node_id)
+                self._drop_lines(remote.node_id)
+
+    def _drop_lines(self, node_id: int) -> None:
+        for protocol, line in [*self._accepted.items(), *self._dialled.items()]:
+            if line.peer is not None and line.peer.node_id == node_id:
+                protocol.abort()
 
     def _raft(self, sender: Peer, frame: Frame) -> None:
         if not self.cluster_id:
@@ -428,7 +509,12 @@ class Peers:
         except (PeerLost, TimeoutError) as error:
             response = ResponseHead(b"", (int(ErrorCode.REQUEST_TIMED_OUT), str(error)))
         packed = msgspec.msgpack.encode(response)
-        protocol.send(rpc.encode(Kind.RESPONSE, frame.correlation, packed))
+        try:
+            buffers = rpc.encode(Kind.RESPONSE, frame.correlation, packed)
+        except rpc.FrameError as error:  # an answer too long for a frame
+            refusal = ResponseHead(b"", (int(ErrorCode.UNKNOWN_SERVER_ERROR), str(error)))
+            buffers = rpc.encode(Kind.RESPONSE, frame.correlation, msgspec.msgpack.encode(refusal))
+        protocol.send(buffers)
 
 
 _T = TypeVar("_T")
@@ -446,4 +532,6 @@ def _resolve(future: asyncio.Future[bytes], response: ResponseHead) -> None:
         future.set_result(response.body)
     else:
         code, message = response.error
-        future.set_exception(KafkaError(ErrorCode(code), message))
+        known = code in ErrorCode.__members__.values()  # it may be newer than this broker
+        error = ErrorCode(code) if known else ErrorCode.UNKNOWN_SERVER_ERROR
+        future.set_exception(KafkaError(error, message))

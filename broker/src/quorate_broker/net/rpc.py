@@ -8,15 +8,19 @@
     head         msgpack
     bulk         raw record batches
 
-A length is checked against `MAX_FRAME` before anything is allocated for it; a frame with a bad
-length or CRC ends its connection (Raft and the callers repeat what was lost). Frames own their
-bytes: a batch may stay in the log's tail long after its frame. Read next: `peers`.
+A length is checked against a limit before anything is allocated for it: a small one until both
+ends have greeted, then `MAX_FRAME`; a frame with a bad length or CRC ends its connection (Raft and
+the callers repeat what was lost). A peer that is gone without a word, with its address perhaps, is
+noticed by the kernel within `LOST_MS`: what it does not acknowledge, or a probe of an idle line.
+Frames own their bytes: a batch may stay in the log's tail long after its frame. Read next: `peers`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
+import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +30,8 @@ import crc32c
 Buffer = bytes | bytearray | memoryview
 
 MAX_FRAME = 128 * 1024 * 1024
+MAX_GREETING = 64 * 1024
+LOST_MS = 5_000
 MAX_UNSENT = 64 * 1024 * 1024
 _SCRATCH = 256 * 1024
 _HEADER = struct.Struct(">IBQII")
@@ -78,6 +84,7 @@ class FrameReader:
         self._have = 0
         self._big: bytearray | None = None
         self._big_have = 0
+        self.limit = MAX_FRAME
 
     def buffer(self) -> memoryview:
         if self._big is not None:
@@ -101,7 +108,7 @@ class FrameReader:
         at = 0
         while self._have - at >= 4:
             size = 4 + int.from_bytes(self._scratch[at : at + 4], "big")
-            if not _HEADER.size <= size <= MAX_FRAME + 4:
+            if not _HEADER.size <= size <= self.limit + 4:
                 raise FrameError(f"a frame claims {size} bytes")
             if size > self._have - at:
                 if size > _SCRATCH:
@@ -147,6 +154,7 @@ class RpcProtocol(asyncio.BufferedProtocol):
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._reader = FrameReader()
+        self._reader.limit = MAX_GREETING
         self._pending: list[Buffer] = []
         self._pending_size = 0
         self._transport: asyncio.Transport | None = None
@@ -155,6 +163,11 @@ class RpcProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        _notice_loss(transport.get_extra_info("socket"))
+
+    def greeted(self) -> None:
+        """Both ends know each other: frames may be long now."""
+        self._reader.limit = MAX_FRAME
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -198,3 +211,14 @@ class RpcProtocol(asyncio.BufferedProtocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _notice_loss(line: socket.socket | None) -> None:
+    if line is None:
+        return
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with contextlib.suppress(AttributeError):  # Linux has them all
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_MS)

@@ -61,7 +61,7 @@ class Requests:
                     return await self._transfers.serve(body)
                 case _ if method == PRODUCE:
                     return await self._produce(body, bulk)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:  # also: not a UUID
             raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
         raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"no method {method!r} between brokers")
 
