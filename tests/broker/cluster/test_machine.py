@@ -217,3 +217,29 @@ def test_placement_is_even_and_replicas_are_distinct(
     assert all(len(set(row)) == factor for row in rows)
     leads = [sum(1 for row in rows if row[0] == member) for member in members]
     assert max(leads) - min(leads) <= 1
+
+
+def test_a_creation_that_is_asked_again_is_known_again(leader: Leader) -> None:
+    """The leader of the first try was lost before it answered."""
+    asked = commands.CreateTopics((commands.NewTopic("t", 2),), request="r1")
+    first = leader.topic(leader.do(asked))
+    written = len(leader.log)
+    assert leader.topic(leader.do(asked)) == first
+    assert len(leader.log) == written
+    other = commands.CreateTopics((commands.NewTopic("t", 2),), request="r2")
+    assert leader.topic(leader.do(other)).code == ErrorCode.TOPIC_ALREADY_EXISTS
+    assert leader.topic(leader.do(create("t"))).code == ErrorCode.TOPIC_ALREADY_EXISTS
+
+
+def test_more_partitions_that_are_asked_for_again_are_known_again(leader: Leader) -> None:
+    leader.do(create("t", 2))
+    more = commands.CreatePartitions((commands.MorePartitions("t", 5),), request="r1")
+    assert leader.topic(leader.do(more)).code == 0
+    assert leader.topic(leader.do(more)).code == 0
+    assert len(leader.machine.image.topics["t"].partitions) == 5
+
+
+def test_one_request_makes_so_many_partitions_and_no_more(leader: Leader) -> None:
+    topics = tuple(commands.NewTopic(f"t{i}", 4_000, 1) for i in range(3))
+    reply = leader.do(commands.CreateTopics(topics))
+    assert [leader.topic(reply, i).code for i in range(3)] == [0, 0, ErrorCode.INVALID_PARTITIONS]

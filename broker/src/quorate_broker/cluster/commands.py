@@ -1,7 +1,9 @@
 """What may be asked of the metadata leader, and what it answers.
 
 Commands travel between brokers (any broker takes an admin request, the leader decides), so they
-are tagged msgpack structs like the records. Read next: `machine`.
+are tagged msgpack structs like the records. A leader may be lost between writing and answering; the
+broker that asked then asks the next one the same. By its `request` (any unique text) a command is
+known again, so that what it did itself is not held against it. Read next: `machine`.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class NewTopic(msgspec.Struct, frozen=True):
 class CreateTopics(msgspec.Struct, frozen=True, tag="create-topics"):
     topics: tuple[NewTopic, ...]
     validate_only: bool = False
+    request: str = ""
 
 
 class DeleteTopics(msgspec.Struct, frozen=True, tag="delete-topics"):
@@ -67,6 +70,7 @@ class MorePartitions(msgspec.Struct, frozen=True):
 class CreatePartitions(msgspec.Struct, frozen=True, tag="create-partitions"):
     topics: tuple[MorePartitions, ...]
     validate_only: bool = False
+    request: str = ""
 
 
 class AllocateProducerIds(msgspec.Struct, frozen=True, tag="allocate-producer-ids"):

@@ -7,6 +7,7 @@ leader holds a second one inside its `machine`, which runs ahead by what is not 
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class Topic:
     partitions: tuple[PartitionInfo, ...]
     config: Mapping[str, str]
     internal: bool
+    request: str = ""
+    """Which made it, or raised its partitions last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,11 @@ def _broker(record: records.BrokerRegistered) -> Broker:
 def _topic(record: records.TopicCreated) -> Topic:
     partitions = tuple(PartitionInfo(i, voters) for i, voters in enumerate(record.partitions))
     topic_id = uuid.UUID(record.topic_id)
-    return Topic(record.name, topic_id, partitions, record.config, record.internal)
+    return Topic(record.name, topic_id, partitions, record.config, record.internal, record.request)
 
 
 def _grown(topic: Topic, record: records.PartitionsAdded) -> Topic:
     first = len(topic.partitions)
     added = tuple(PartitionInfo(first + i, voters) for i, voters in enumerate(record.partitions))
-    return Topic(topic.name, topic.id, topic.partitions + added, topic.config, topic.internal)
+    partitions = topic.partitions + added
+    return dataclasses.replace(topic, partitions=partitions, request=record.request)

@@ -111,8 +111,13 @@ class ClusterMachine:
         start = self._partition_count()
         names: set[str] = set()
         for new in command.topics:
+            topic = self.image.topics.get(new.name)
+            if topic is not None and _did(command, topic):
+                results.append(_topic_result(topic))
+                continue
             try:
-                record = self._created(new, start, names)
+                record = self._created(new, command.request, start, names)
+                _check_total(start + len(record.partitions) - self._partition_count())
             except KafkaError as error:
                 results.append(TopicResult(new.name, error.code, error.message))
                 continue
@@ -122,7 +127,9 @@ class ClusterMachine:
             results.append(_created_result(record))
         return ([] if command.validate_only else written), commands.TopicResults(tuple(results))
 
-    def _created(self, new: NewTopic, start: int, names: set[str]) -> records.TopicCreated:
+    def _created(
+        self, new: NewTopic, request: str, start: int, names: set[str]
+    ) -> records.TopicCreated:
         if new.name in self.image.topics or new.name in names:
             raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{new.name}' already exists.")
         if new.assignments is not None:
@@ -130,7 +137,9 @@ class ClusterMachine:
         else:
             rows = self._placed(new.partitions, new.replication_factor, start)
         topic_id = str(self._new_topic_id())
-        return records.TopicCreated(topic_id, new.name, rows, dict(new.config), new.internal)
+        return records.TopicCreated(
+            topic_id, new.name, rows, dict(new.config), new.internal, request
+        )
 
     def _placed(
         self, partitions: int, replication_factor: int, start: int
@@ -219,7 +228,12 @@ class ClusterMachine:
             try:
                 if more.name in seen:
                     raise KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate topic in request.")
-                record = self._added(more, start)
+                topic = self.image.topics.get(more.name)
+                if topic is not None and _did(command, topic):
+                    results.append(TopicResult(more.name))
+                    continue
+                record = self._added(more, command.request, start)
+                _check_total(start + len(record.partitions) - self._partition_count())
             except KafkaError as error:
                 results.append(TopicResult(more.name, error.code, error.message))
                 continue
@@ -229,7 +243,9 @@ class ClusterMachine:
             results.append(TopicResult(more.name))
         return ([] if command.validate_only else written), commands.TopicResults(tuple(results))
 
-    def _added(self, more: commands.MorePartitions, start: int) -> records.PartitionsAdded:
+    def _added(
+        self, more: commands.MorePartitions, request: str, start: int
+    ) -> records.PartitionsAdded:
         topic = self.image.topics.get(more.name)
         if topic is None:
             raise KafkaError(
@@ -251,7 +267,7 @@ class ClusterMachine:
             )
         else:
             rows = tuple(self._members(ids) for ids in more.assignments)
-        return records.PartitionsAdded(str(topic.id), rows)
+        return records.PartitionsAdded(str(topic.id), rows, request)
 
     def _allocate(self) -> _Decision:
         first = self.image.next_producer_id
@@ -263,6 +279,25 @@ class ClusterMachine:
 
 
 _Decision = tuple[list[records.MetadataRecord], commands.Reply]
+
+
+def _did(command: commands.CreateTopics | commands.CreatePartitions, topic: Topic) -> bool:
+    """This very command did it, and the answer was lost with the leader of that time."""
+    return command.request != "" and topic.request == command.request
+
+
+def _check_total(partitions: int) -> None:
+    if partitions > MAX_PARTITIONS_PER_COMMAND:
+        raise KafkaError(
+            ErrorCode.INVALID_PARTITIONS,
+            f"One request may make {MAX_PARTITIONS_PER_COMMAND} partitions, not {partitions}.",
+        )
+
+
+def _topic_result(topic: Topic) -> TopicResult:
+    partitions = topic.partitions
+    replicas = len(partitions[0].voters)
+    return TopicResult(topic.name, 0, None, str(topic.id), len(partitions), replicas)
 
 
 def _created_result(record: records.TopicCreated) -> TopicResult:

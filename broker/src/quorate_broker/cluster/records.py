@@ -58,6 +58,7 @@ class TopicCreated(msgspec.Struct, frozen=True, tag="topic-created"):
     partitions: tuple[tuple[Member, ...], ...]
     config: dict[str, str]
     internal: bool
+    request: str = ""
 
 
 class PartitionsAdded(msgspec.Struct, frozen=True, tag="partitions-added"):
@@ -65,6 +66,7 @@ class PartitionsAdded(msgspec.Struct, frozen=True, tag="partitions-added"):
 
     topic_id: str
     partitions: tuple[tuple[Member, ...], ...]
+    request: str = ""
 
 
 class TopicDeleted(msgspec.Struct, frozen=True, tag="topic-deleted"):

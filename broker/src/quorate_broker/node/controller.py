@@ -2,7 +2,9 @@
 
 Every node follows the committed log into `image`; the leader also hosts the machine that decides.
 A command given here runs on the leader, wherever that is: locally, or forwarded once to the
-broker that leads, with a retry while the group is between leaders. Read next: `cluster.machine`.
+broker that leads, with a retry while the group is between leaders. The first try may have been
+carried out although its answer was lost; see `cluster.commands` for how the next one is told that.
+Read next: `cluster.machine`.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class Controller:
         self.voters: tuple[Member, ...] = ()
         self._applied = applied
         self._clock = clock
+        self._random = source
         self._producer_ids: range = range(0)
         self._producer_lock = asyncio.Lock()
         defaults = Defaults(settings.num_partitions, settings.default_replication_factor)
@@ -99,6 +102,9 @@ class Controller:
     async def command(self, command: commands.Command, peers: Peers) -> commands.Reply:
         """Run a command on the leader. Raises KafkaError; `Refused` is raised as one too."""
         deadline = self._clock.monotonic_ms() + TIMEOUT_MS
+        command = self._signed(command)
+        known = frozenset(self.image.topics) | {str(one) for one in self.image.topics_by_id}
+        again = False
         while True:
             try:
                 reply = await self._try(command, peers)
@@ -111,12 +117,20 @@ class Controller:
             else:
                 if isinstance(reply, commands.Refused):
                     raise KafkaError(ErrorCode(reply.code), reply.message)
+                if again and isinstance(command, commands.DeleteTopics):
+                    return _deleted(reply, known)
                 return reply
+            again = True
             if self._clock.monotonic_ms() >= deadline:
                 raise KafkaError(
                     ErrorCode.REQUEST_TIMED_OUT, "the cluster has no leader for its metadata"
                 ) from failure
             await asyncio.sleep(RETRY_S)
+
+    def _signed(self, command: commands.Command) -> commands.Command:
+        if not isinstance(command, commands.CreateTopics | commands.CreatePartitions):
+            return command
+        return msgspec.structs.replace(command, request=str(seams.new_uuid(self._random)))
 
     async def _try(self, command: commands.Command, peers: Peers) -> commands.Reply:
         if self.leads:
@@ -156,3 +170,17 @@ class Controller:
                 self._producer_ids = range(reply.first, reply.first + reply.count)
             first, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
             return first
+
+
+def _deleted(reply: commands.Reply, known: frozenset[str]) -> commands.Reply:
+    """The answer to a repeated deletion: what was there at first and is gone was deleted."""
+    assert isinstance(reply, commands.TopicResults)
+    unknown = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
+    return commands.TopicResults(
+        tuple(
+            msgspec.structs.replace(result, code=0)
+            if result.code in unknown and (result.name or result.topic_id) in known
+            else result
+            for result in reply.results
+        )
+    )
