@@ -24,6 +24,8 @@ SECOND_FAULT = 0.25
 PATIENCE_S = 90.0
 """For things that are judged by how long they took, or not at all."""
 LOOK_EVERY_S = 0.2
+LAG_S = 3.0
+"""A replica that stopped counts as in sync for this long; only what stays in sync longer is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Run:
         self._plan = plan
         self._folder = folder
         self._source = random.Random(plan.seed)
-        self._machines = Machines(folder)
+        lag = f"replica.lag.time.max.ms={LAG_S * 1000:.0f}"
+        self._machines = Machines(folder, settings=[lag])
         self._workload = Workload(self._machines.bootstrap, PARTITIONS, plan.per_second)
         self._phases: list[Phase] = []
         self._violations: list[Violation] = []
@@ -125,8 +128,9 @@ class Run:
         known = [seconds for seconds in taken.values() if seconds is not None]
         if len(known) == len(taken):
             phase.writes_after_s = max(known)
-        if self._wait_whole():
-            phase.whole_after_s = self._workload.now_s() - phase.healed_s
+        whole_s = self._wait_whole()
+        if whole_s is not None:
+            phase.whole_after_s = whole_s - phase.healed_s
         self._note_ended(phase.kinds)
         writes, limit = phase.writes_after_s, self._plan.live_within_s
         say(f"           healed: writes after {_s(writes)}, whole after {_s(phase.whole_after_s)}")
@@ -137,17 +141,34 @@ class Run:
             self._violations.append(Violation("not-live", f"writes {_s(writes)} {at}{more}"))
         if phase.whole_after_s is None:
             self._violations.append(Violation("not-whole", f"{at}, in {PATIENCE_S:.0f} s"))
+        if writes is None or phase.whole_after_s is None:
+            self._rescue()
 
-    def _wait_whole(self) -> bool:
+    def _rescue(self) -> None:
+        """It was told; all begin anew, so that the next phase is judged by itself."""
+        say("           not whole: every broker is killed and started again")
+        self._machines.kill(*self._machines.answering)
+        self._machines.heal()
+        if self._wait_whole() is None:
+            raise RuntimeError(f"not whole after a new start either; logs in {self._folder}")
+
+    def _wait_whole(self) -> float | None:
+        """Since when every replica is in sync, told when that has lasted; None: not in time."""
         deadline = time.perf_counter() + PATIENCE_S
+        since_s: float | None = None
         while time.perf_counter() < deadline:
             self._machines.notice_ended()
             if self._machines.missing:
-                return False
-            if all(self._machines.is_whole(node_id) for node_id in self._machines.node_ids):
-                return True
+                return None
+            now_s = self._workload.now_s()
+            if not all(self._machines.is_whole(node_id) for node_id in self._machines.node_ids):
+                since_s = None
+            elif since_s is None:
+                since_s = now_s
+            elif now_s - since_s > LAG_S * 1.5:
+                return since_s
             time.sleep(LOOK_EVERY_S)
-        return False
+        return None
 
     def _note_ended(self, kinds: Sequence[str]) -> None:
         """A broker that ends by itself is wrong, unless its disk failed; it is started again."""
