@@ -45,7 +45,8 @@ def test_three_empty_pods_let_in_one_by_one_form_one_cluster_when_the_last_has_c
     def let_in(node_id: int) -> None:
         """A new pod, since the node would start the refused one only after a pause."""
         holds.pop(node_id).release()
-        late.kubectl("delete", "pod", late.pod_of(node_id), "--now", "--ignore-not-found")
+        name = late.pod_of(node_id)
+        late.kubectl("delete", "pod", name, "--now", "--wait=false", "--ignore-not-found")
         eventually(lambda: late.health(node_id), deadline_s=UP_S, what="an answer")
 
     try:

@@ -26,6 +26,16 @@ ADMIN_PORT = 9644
 FIRST_FLANKING_ID = 101
 ANSWER_S = 5
 SETTLED_S = 120
+REACH = """
+import json, socket, sys
+def reached():
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2).close()
+    except OSError:
+        return False
+    return True
+print(json.dumps(all(reached() for _ in range(10))))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,16 @@ class BrokerCluster:
         if worn:
             self.kubectl("delete", "pods", *worn)
         self.settle()
+        eventually(self.reached, what=f"{self.bootstrap} reached from a pod")
+
+    def reached(self) -> bool:
+        """Whether the Service leads to brokers: a node learns of ready pods after everybody else.
+
+        Each of several connections in a row, since the Service may lead each to another broker.
+        """
+        host, _, port = self.bootstrap.partition(":")
+        found: bool = self.client.python(REACH, host, port)
+        return found
 
     # -- pods and brokers -----------------------------------------------------------------------
 
