@@ -100,26 +100,28 @@ class Disks:
 
         Only what nobody was told to be durable is touched: the bytes behind the last whole batch.
         """
-        torn = 0
-        for segment in _last_segments(self.data(node_id)):
-            content = segment.read_bytes()
-            ends = [(at, at + header.size) for at, header in _batches(content)]
-            if not ends:
-                continue
-            start, end = ends[-1]
-            next_one = bytearray(content[start:end])
-            header = batch.parse_header(next_one)
-            batch.stamp(next_one, header.next_offset, header.leader_epoch)
-            with segment.open("r+b") as file:
-                file.seek(end)
-                file.write(next_one[: source.randrange(1, len(next_one))])
-            torn += 1
-        return torn
+        return sum(tear_segment(last, source) for last in _last_segments(self.data(node_id)))
 
     def heal(self) -> None:
         for node_id in self._node_ids:
             self.thaw(node_id)
             (self.path(node_id) / _BALLAST).unlink(missing_ok=True)
+
+
+def tear_segment(segment: pathlib.Path, source: random.Random) -> bool:
+    """Write a part of the batch that would come next; False when the segment is empty."""
+    content = segment.read_bytes()
+    whole = _batches(content)
+    if not whole:
+        return False
+    at, header = whole[-1]
+    end = at + header.size
+    next_one = bytearray(content[at:end])
+    batch.stamp(next_one, header.next_offset, header.leader_epoch)
+    with segment.open("r+b") as file:
+        file.seek(end)
+        file.write(next_one[: source.randrange(1, len(next_one))])
+    return True
 
 
 def _last_segments(data: pathlib.Path) -> list[pathlib.Path]:
