@@ -7,14 +7,17 @@ import random
 from typing import Any, cast
 
 import msgspec
+import pytest
 
 from quorate_broker import config
 from quorate_broker.cluster import commands
+from quorate_broker.cluster.genesis import Genesis
 from quorate_broker.cluster.image import Topic
 from quorate_broker.cluster.machine import ClusterMachine, Defaults
 from quorate_broker.cluster.records import Member
-from quorate_broker.errors import ErrorCode
+from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.node import controller as controllers
 from quorate_broker.node.controller import Controller
 from quorate_broker.raft.messages import Heartbeat, Peer
 from quorate_broker.seams import new_uuid
@@ -49,22 +52,18 @@ class FarLeader:
         return msgspec.msgpack.encode(reply)
 
 
-def asked(command: commands.Command, far: FarLeader, topic: Topic | None = None) -> Any:
-    settings = config.load(
-        None,
-        {},
-        [
-            "node.id=1",
-            "data.dir=/nowhere",
-            "seeds=1@127.0.0.1:1",
-            'listeners=[{name="plain", host="127.0.0.1", port=1, authentication="none"}]',
-        ],
+def settings() -> config.Settings:
+    listener = 'listeners=[{name="plain", host="127.0.0.1", port=1, authentication="none"}]'
+    return config.load(
+        None, {}, ["node.id=1", "data.dir=/nowhere", "seeds=1@127.0.0.1:1", listener]
     )
 
+
+def asked(command: commands.Command, far: FarLeader, topic: Topic | None = None) -> Any:
     async def main() -> Any:
         stand = Stand()
         partition = stand.partition()
-        controller = Controller(partition, settings, stand.clock, random.Random(1), lambda: None)
+        controller = Controller(partition, settings(), stand.clock, random.Random(1), lambda: None)
         if topic is not None:
             controller.image.topics[topic.name] = topic
         partition.receive(OTHER, Heartbeat(1, -1))
@@ -108,3 +107,28 @@ def test_a_block_of_producer_ids_whose_answer_was_lost_is_skipped() -> None:
     far = FarLeader(lost=1)
     reply = asked(commands.AllocateProducerIds(), far)
     assert reply.first == reply.count
+
+
+def test_forming_goes_on_however_long_there_is_no_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that starts alone, and was killed before its first checkpoint, waits."""
+    tries: list[commands.Command] = []
+
+    async def refused_twice(
+        self: Controller, command: commands.Command, peers: Peers
+    ) -> commands.Reply:
+        tries.append(command)
+        if len(tries) < 3:
+            raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, "no leader")
+        return commands.Done()
+
+    monkeypatch.setattr(controllers, "FORM_AGAIN_S", 0)
+    monkeypatch.setattr(Controller, "command", refused_twice)
+
+    async def main() -> None:
+        stand = Stand()
+        partition, source = stand.partition(), random.Random(1)
+        controller = Controller(partition, settings(), stand.clock, source, lambda: None)
+        await controller.form(Genesis("c1", VOTERS), cast(Peers, None))
+
+    asyncio.run(main())
+    assert tries == [commands.FormCluster("c1", VOTERS)] * 3

@@ -163,8 +163,11 @@ class Peers:
     ) -> None:
         """Listen, dial everyone in `addresses`, until cancelled."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._accept, host, port, reuse_address=True)
+        server = await loop.create_server(
+            self._accept, host, port, reuse_address=True, start_serving=False
+        )
         try:
+            await server.start_serving()
             async with asyncio.TaskGroup() as self._tasks:
                 for node_id, address in addresses.items():
                     if node_id != self.me.node_id:

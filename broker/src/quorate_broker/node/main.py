@@ -189,8 +189,8 @@ class Node:
             self._peers.run(settings.rpc_host, settings.rpc_port, addresses, listening),
             name="peers",
         )
-        await listening.wait()
         try:
+            await listening.wait()
             yield
         finally:
             running.cancel()
