@@ -213,3 +213,21 @@ def test_a_paused_leader_wakes_up_deposed_and_acknowledges_nothing_stale(three: 
         await check_everything_acked_is_there_once_in_order(three, load)
 
     run(main())
+
+
+def test_a_broker_that_is_silent_for_seconds_is_shown_as_dead_and_then_as_alive(
+    three: Cluster,
+) -> None:
+    leader = three.wait_leader()
+    follower = next(i for i in three.brokers if i != leader)
+
+    def is_alive() -> bool:
+        members = three.get(leader, "/v1/watch?after=0")["members"]
+        return next(bool(m["alive"]) for m in members if m["node_id"] == follower)
+
+    assert is_alive()
+    three.signal(follower, signal.SIGSTOP)
+    eventually(lambda: not is_alive(), "dead for want of a word", 5)
+    three.signal(follower, signal.SIGCONT)
+    eventually(is_alive, "alive again")
+    three.wait_leader()

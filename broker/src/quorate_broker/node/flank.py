@@ -1,7 +1,9 @@
 """Flanking nodes, as the brokers know them.
 
 The metadata leader keeps the registry, soft state with a short time to live; the other brokers
-forward what they are told to it, and show what it gossips. Read next: `admin.flanking_registry`.
+forward what they are told to it, and show what it gossips. A new leader takes over what it was
+told last, so that nobody vanishes with the old one; a leader of an older term is not heard any
+more. Read next: `admin.flanking_registry`.
 """
 
 from __future__ import annotations
@@ -41,42 +43,66 @@ class Flank:
         self._changed = changed
         self._registry = FlankingRegistry()
         self._told: tuple[FlankingNode, ...] = ()
+        self._told_term = -1
+        self._led = False
+
+    @property
+    def term(self) -> int:
+        """Of this broker's leadership; -1 where another one leads."""
+        return self._controller.partition.leader_epoch if self._controller.leads else -1
 
     def nodes(self) -> tuple[FlankingNode, ...]:
         """As registered here, or as the metadata leader told last."""
-        return self._registry.nodes() if self._controller.leads else self._told
+        return self._registry.nodes() if self._leading() else self._told
 
     def gossip(self) -> tuple[FlankingNode, ...] | None:
         """What to tell the others; None where another broker leads."""
-        return self._registry.nodes() if self._controller.leads else None
+        return self._registry.nodes() if self._leading() else None
 
-    def hear(self, nodes: tuple[FlankingNode, ...] | None) -> None:
-        """The metadata leader told its list."""
-        if nodes is not None and nodes != self._told:
+    def hear(self, nodes: tuple[FlankingNode, ...] | None, term: int) -> None:
+        """The metadata leader of `term` told its list."""
+        if nodes is None or term < self._told_term:
+            return
+        self._told_term = term
+        if nodes != self._told:
             self._told = nodes
             self._changed()
 
     def tick(self, now_ms: int) -> None:
         """Forget who was silent; and everyone, where this broker leads no longer."""
         registry = self._registry
-        if registry.expire(now_ms) if self._controller.leads else registry.clear():
+        if registry.expire(now_ms) if self._leading() else registry.clear():
             self._changed()
 
+    def _leading(self) -> bool:
+        """Whether this broker leads; if it is new to that, it takes over what it was told."""
+        leads = self._controller.leads
+        if leads:
+            self._told_term = self.term
+        if leads and not self._led:
+            now_ms = self._clock.monotonic_ms()
+            for node in self._told:
+                self._registry.register(node, now_ms)
+        elif self._led and not leads:
+            self._told = self._registry.nodes()
+        self._led = leads
+        return leads
+
     async def register(self, node: FlankingNode) -> None:
-        if self._controller.leads:
+        if self._leading():
             self._register(node)
         else:
             await self._forward(REGISTER, msgspec.msgpack.encode(node))
 
     async def remove(self, node_id: int, incarnation: str) -> None:
-        if self._controller.leads:
+        if self._leading():
             self._remove(Goodbye(node_id, incarnation))
         else:
             await self._forward(REMOVE, msgspec.msgpack.encode(Goodbye(node_id, incarnation)))
 
     async def serve(self, method: str, body: bytes) -> bytes:
         """What another broker forwarded."""
-        if not self._controller.leads:
+        if not self._leading():
             raise KafkaError(ErrorCode.NOT_CONTROLLER, None)
         if method == REGISTER:
             self._register(msgspec.msgpack.decode(body, type=FlankingNode))

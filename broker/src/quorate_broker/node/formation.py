@@ -75,9 +75,12 @@ class Formation:
         async def ask(node_id: int) -> Answer | None:
             try:
                 body = await peers.request(node_id, METHOD, b"", timeout_ms=ASK_TIMEOUT_MS)
+                return msgspec.msgpack.decode(body, type=Answer)
             except (PeerLost, TimeoutError, KafkaError):
                 return None
-            return msgspec.msgpack.decode(body, type=Answer)
+            except msgspec.MsgspecError as error:
+                log.warning("broker %d answers what cannot be read: %s", node_id, error)
+                return None
 
         others = [seed for seed in self._seeds if seed != self._settings.node_id]
         answers = await asyncio.gather(*(ask(node_id) for node_id in others))

@@ -67,7 +67,7 @@ class Gossiping:
         gossip = msgspec.msgpack.decode(body, type=Gossip)
         for lead in gossip.leads:
             self._leaders.learn(lead)
-        self._flank.hear(gossip.flanking)
+        self._flank.hear(gossip.flanking, gossip.term)
 
     def _own_leads(self) -> list[Lead]:
         return [self._lead(partition) for partition in self._shelf if partition.is_leader]
@@ -79,5 +79,5 @@ class Gossiping:
         )
 
     def _tell(self, leads: Iterable[Lead]) -> None:
-        gossip = Gossip(tuple(leads), self._flank.gossip())
+        gossip = Gossip(tuple(leads), self._flank.gossip(), self._flank.term)
         self._peers.broadcast(msgspec.msgpack.encode(gossip))

@@ -28,11 +28,12 @@ class Lead(msgspec.Struct, frozen=True, array_like=True):
 class Gossip(msgspec.Struct, frozen=True):
     """What one broker tells all others: on change, every few seconds, and on a new connection.
 
-    `flanking` is None from everyone but the metadata leader.
+    `flanking` is None from everyone but the metadata leader; `term` is the term of its leadership.
     """
 
     leads: tuple[Lead, ...] = ()
     flanking: tuple[FlankingNode, ...] | None = None
+    term: int = -1
 
 
 _NOBODY = Leadership()

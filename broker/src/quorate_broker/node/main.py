@@ -296,8 +296,13 @@ class Node:
         return await requests.append_anywhere(self._parts, asked, batch)
 
     async def _tick(self, parts: Parts) -> None:
+        seeds = [seed.node_id for seed in self._settings.seeds]
+        alive: list[int] = []
         while True:
             now_ms = self._clock.monotonic_ms()
+            before, alive = alive, [each for each in seeds if self._peers.alive(each)]
+            if alive != before:  # silence alone is told by nobody
+                self._view.refresh_soon()
             parts.shelf.tick(now_ms)
             self._flank.tick(now_ms)
             assert self._gossip is not None
