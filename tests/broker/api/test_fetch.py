@@ -162,10 +162,14 @@ class TestErrors:
 
 
 class TestSessions:
+    @pytest.mark.parametrize("session_id", [0, -1, 77])
     @pytest.mark.parametrize("epoch", [0, -1])
-    def test_every_answer_is_a_full_one_without_a_session(self, node: StubNode, epoch: int) -> None:
+    def test_a_full_fetch_is_answered_whatever_session_it_names(
+        self, node: StubNode, epoch: int, session_id: int
+    ) -> None:
+        """kafka-go names session -1."""
         request = fetch_request("t")
-        request.session_epoch = epoch
+        request.session_id, request.session_epoch = session_id, epoch
         response = asyncio.run(ask(node, request, 12))
         assert (response.error_code, response.session_id) == (0, 0)
         assert len(response.responses) == 1
@@ -177,7 +181,7 @@ class TestSessions:
         assert response.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
         request.session_id = 0
         response = asyncio.run(ask(node, request, 12))
-        assert response.error_code == ErrorCode.INVALID_FETCH_SESSION_EPOCH
+        assert response.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
 
 
 class TestLongPoll:

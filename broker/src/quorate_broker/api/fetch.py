@@ -22,6 +22,8 @@ from quorate_broker.wire.messages import fetch
 
 _ZSTD_SINCE_VERSION = 10
 _SESSIONS_SINCE_VERSION = 7
+_FULL_FETCHES = (0, -1)
+"""Epochs of a fetch that stands alone: one that would begin a session, and one without (KIP-227)."""
 _MAX_WAIT_MS = 600_000
 """Longer than this no poll is kept for a client that may have gone without a word."""
 _ATTRIBUTES_LOW_AT = 22
@@ -62,10 +64,9 @@ def _refusal(request: fetch.FetchRequest) -> ErrorCode | None:
     if request.replica_id >= 0:
         # Replication between brokers goes another way: this is a client that poses as a broker.
         return ErrorCode.CLUSTER_AUTHORIZATION_FAILED
-    if request.session_id != 0:
+    if request.session_epoch not in _FULL_FETCHES:
         return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
-    if request.session_epoch > 0:
-        return ErrorCode.INVALID_FETCH_SESSION_EPOCH
+    # Whatever session id a full fetch names (kafka-go says -1): it would only be closed by this.
     return None
 
 
