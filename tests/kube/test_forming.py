@@ -100,9 +100,14 @@ def test_a_broker_with_the_volume_of_another_cluster_is_kept_out_and_the_others_
             return cluster_id in said
 
         eventually(refused, deadline_s=UP_S, what="its log names both clusters")
-        status = late.status()
-        first = next(node for node in status["nodes"] if node["nodeId"] == 1)
-        assert not first["ready"]
+
+        def shown_out() -> Json:
+            status = late.status()
+            first = next(node for node in status["nodes"] if node["nodeId"] == 1)
+            assert not first["ready"]
+            return status
+
+        status = eventually(shown_out, deadline_s=SEEN_S, what="the kept out one shown as such")
         assert status["clusterId"] == cluster_id
         assert status["leader"]["nodeId"] in (2, 3)
         assert condition(status, "Ready")["status"] == "True"
