@@ -23,7 +23,7 @@ from quorate_broker.wire.messages import fetch
 _ZSTD_SINCE_VERSION = 10
 _SESSIONS_SINCE_VERSION = 7
 _FULL_FETCHES = (0, -1)
-"""Epochs of a fetch that stands alone: one that would begin a session, and one without (KIP-227)."""
+"""Epochs of a fetch that stands alone: one that begins a session, one without (KIP-227)."""
 _MAX_WAIT_MS = 600_000
 """Longer than this no poll is kept for a client that may have gone without a word."""
 _ATTRIBUTES_LOW_AT = 22
