@@ -50,6 +50,7 @@ class Steady:
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
                 "log.connection.close": False,
+                "log_level": 0,
             }
         )
         self.acked_s: list[float] = []
