@@ -18,7 +18,7 @@ from quorate_broker.cluster.commands import NewTopic, TopicResult
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.wire.messages import create_topics
 
-_DEFAULTS_SINCE_VERSION = 4
+_DEFAULT = -1
 
 Answer = create_topics.CreatableTopicResult
 
@@ -71,7 +71,7 @@ def _checked(context: Context, call: Call, topic: create_topics.CreatableTopic) 
             f"Topic '{topic.name}' collides with existing topic: {', '.join(others)}",
         )
     if not topic.assignments:
-        _check_counts(call, topic)
+        _check_counts(topic)
     try:
         own = configs.check_topic((one.name, one.value) for one in topic.configs)
     except configs.BadConfig as error:
@@ -93,15 +93,18 @@ def _may_create(context: Context, call: Call, name: str) -> bool:
     )
 
 
-def _check_counts(call: Call, topic: create_topics.CreatableTopic) -> None:
-    defaults = call.version >= _DEFAULTS_SINCE_VERSION
-    if topic.num_partitions < 1 and not (defaults and topic.num_partitions == -1):
+def _check_counts(topic: create_topics.CreatableTopic) -> None:
+    # KIP-464 lets clients ask for the defaults by -1 from v4 on, but Kafka takes it in any version,
+    # and KafkaJS, which speaks v3, relies on that.
+    if topic.num_partitions < 1 and topic.num_partitions != _DEFAULT:
         raise KafkaError(
-            ErrorCode.INVALID_PARTITIONS, "Number of partitions must be larger than 0."
+            ErrorCode.INVALID_PARTITIONS,
+            "Number of partitions must be larger than 0, or -1 to use the default value.",
         )
-    if topic.replication_factor < 1 and not (defaults and topic.replication_factor == -1):
+    if topic.replication_factor < 1 and topic.replication_factor != _DEFAULT:
         raise KafkaError(
-            ErrorCode.INVALID_REPLICATION_FACTOR, "Replication factor must be larger than 0."
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
         )
 
 
