@@ -152,6 +152,21 @@ class TestFindCoordinator:
         if version >= 4:
             assert [found.key for found in response.coordinators] == ["g", "h"]
 
+    def test_the_first_answer_waits_a_moment_for_the_new_topic_to_be_led(self, node: Node) -> None:
+        """kafka-go takes COORDINATOR_NOT_AVAILABLE for a failure."""
+        make = node.ensure_internal_topic
+
+        async def led_only_later() -> None:
+            await make()
+            topic_id = node.image.topics[placement.TOPIC].id
+            led = {key: node.leaders.pop(key) for key in list(node.leaders) if key[0] == topic_id}
+            asyncio.get_running_loop().call_later(0.02, node.leaders.update, led)
+
+        node.ensure_internal_topic = led_only_later  # type: ignore[method-assign]
+        request = find_coordinator.FindCoordinatorRequest(key="g")
+        response = node.call(ApiKey.FIND_COORDINATOR, 0, request)
+        assert (response.error_code, response.node_id) == (0, 1)
+
     @pytest.mark.parametrize("version", ALL_VERSIONS[ApiKey.FIND_COORDINATOR])
     def test_without_a_leader_clients_are_told_to_ask_again(self, node: Node, version: int) -> None:
         asyncio.run(node.ensure_internal_topic())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quorate_broker.api import groups
+from quorate_broker.api import admin, groups
 from quorate_broker.api.context import Call, Context
 from quorate_broker.api.principal import Operation
 from quorate_broker.cluster.records import Endpoint
@@ -45,6 +45,7 @@ def failed(
 async def _make_topic(context: Context) -> KafkaError | None:
     try:
         await context.ensure_internal_topic()
+        await admin.await_leaders(context, [placement.TOPIC])
     except KafkaError as error:
         return KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, str(error))
     return None
