@@ -100,6 +100,14 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: pathlib.Path) -> N
     assert problems(broken, {})[0].startswith(f"{broken}: not TOML: ")
 
 
+@pytest.mark.parametrize(
+    "variable",
+    ["CACHE", "CLUSTER", "PROVIDER", "KEEP_CLUSTER", "DEBIAN_MIRROR", "KUBERNETES_BINARIES"],
+)
+def test_variables_of_the_test_bed_are_no_settings(tmp_path: pathlib.Path, variable: str) -> None:
+    config.load(write(tmp_path, BROKER), {f"QUORATE_{variable}": "anything"})
+
+
 def test_service_links_of_kubernetes_are_nobodys_configuration(tmp_path: pathlib.Path) -> None:
     environ = {
         "QUORATE_ADMIN_PORT": "tcp://10.0.0.7:9644",

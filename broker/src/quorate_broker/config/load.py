@@ -23,8 +23,8 @@ from quorate_broker.config.settings import SETTINGS, Settings
 ENVIRONMENT_PREFIX = "QUORATE_"
 # Variables with our prefix that are settings of the operator, the test bed and the tests.
 NOT_SETTINGS = re.compile(
-    r"QUORATE_(CACHE|PROVIDER|KEEP_CLUSTER|DEBIAN_MIRROR|KUBERNETES_BINARIES|REWRITE"
-    r"|(BED|TEST|OPERATOR)_\w+)"
+    r"QUORATE_(CACHE|CLUSTER|PROVIDER|KEEP_CLUSTER|DEBIAN_MIRROR|KUBERNETES_BINARIES|REWRITE"
+    r"|(BED|TEST|CHAOS|OPERATOR)_\w+)"
 )
 # A Service called `quorate-admin` makes Kubernetes set QUORATE_ADMIN_PORT=tcp://10.0.0.7:9644 in
 # every pod of its namespace (service links). Those are nobody's configuration.

@@ -176,7 +176,7 @@ class NodeView:
         states = [s for s in self._partition_states() if s.group_id != CONTROLLER_GROUP_ID]
         return Overview(
             version=self._overview.version,
-            cluster_id=controller.image.cluster_id,
+            cluster_id=parts.peers.cluster_id,
             controller_id=leader_id,
             term=controller.partition.leader_epoch if leader_id != NO_LEADER else -1,
             transitions=controller.transitions,

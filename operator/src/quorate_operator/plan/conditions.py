@@ -21,6 +21,12 @@ from quorate_operator.plan.leadership import Leadership
 from quorate_operator.status import ConditionState, Node
 
 MESSAGE_LIMIT: Final = 1024
+REASONS: Final = {
+    "nodes_down": "A broker is down.",
+    "leaderless_partitions": "Some partitions have no leader.",
+    "no_elected_controller": "The brokers have no leader.",
+}
+"""What brokers say in one word, as sentences."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,8 +130,9 @@ def _replicated(lead: Leadership) -> Verdict:
         return Verdict(kind, "Unknown", "NobodyLeads", "Only a leader can tell.")
     if lead.view.healthy:
         return Verdict(kind, "True", "Healthy", "Every partition has all its replicas.")
-    message = _joined("", lead.view.unhealthy_reasons) or "The brokers report trouble."
-    return Verdict(kind, "False", "Unhealthy", message)
+    told = [REASONS.get(reason, reason) for reason in lead.view.unhealthy_reasons]
+    message = " ".join(told) or "The brokers report trouble."
+    return Verdict(kind, "False", "Unhealthy", message[:MESSAGE_LIMIT])
 
 
 def _up_to_date(wish: Wish) -> Verdict:
