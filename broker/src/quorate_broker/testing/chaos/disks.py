@@ -109,7 +109,11 @@ class Disks:
 
 
 def tear_segment(segment: pathlib.Path, source: random.Random) -> bool:
-    """Write a part of the batch that would come next; False when the segment is empty."""
+    """Write a part of the batch that would come next; False when the segment is empty.
+
+    Behind it lie preallocated zeros, and a batch ends in zeros of its own: the part ends before
+    the last byte that is none, lest the batch be whole after all.
+    """
     content = segment.read_bytes()
     whole = _batches(content)
     if not whole:
@@ -120,7 +124,7 @@ def tear_segment(segment: pathlib.Path, source: random.Random) -> bool:
     batch.stamp(next_one, header.next_offset, header.leader_epoch)
     with segment.open("r+b") as file:
         file.seek(end)
-        file.write(next_one[: source.randrange(1, len(next_one))])
+        file.write(next_one[: source.randrange(1, len(next_one.rstrip(b"\0")))])
     return True
 
 
