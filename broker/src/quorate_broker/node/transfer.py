@@ -20,6 +20,8 @@ from quorate_broker.partition.shell import Partition
 METHOD = "transfer-leadership"
 TIMEOUT_MS = 5_000
 LOOK_EVERY_S = 0.02
+AGAIN_MS = 2_000
+"""Longer than a transfer may take: only then is another target tried."""
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -70,16 +72,30 @@ class Transfers:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def give_up_all(self, timeout_ms: int) -> None:
-        """Move everything that this node leads to others in sync, as far as there are any."""
+        """Move everything that this node leads to others in sync, as far as there are any.
+
+        One target at a time: a second one while the first still stands would split the votes. And
+        this node stays until the other leads, because its own vote may be the one that is needed.
+        """
         deadline = self._clock.monotonic_ms() + timeout_ms
-        while self._clock.monotonic_ms() < deadline:
-            led = [p for p in self._shelf if p.is_leader and self._followers(p)]
-            if not led:
+        asked_ms: dict[str, int] = {}
+        while (now_ms := self._clock.monotonic_ms()) < deadline:
+            waiting = [p for p in self._shelf if self._is_to_be_moved(p, asked_ms)]
+            if not waiting:
                 return
-            for partition in led:
+            for partition in waiting:
+                again_ms = asked_ms.get(partition.group, now_ms - AGAIN_MS) + AGAIN_MS
+                if not partition.is_leader or now_ms < again_ms:
+                    continue
+                asked_ms[partition.group] = now_ms
                 with contextlib.suppress(KafkaError):
                     partition.transfer_leadership(None)
-            await asyncio.sleep(LOOK_EVERY_S * 5)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _is_to_be_moved(self, partition: Partition, asked_ms: dict[str, int]) -> bool:
+        if partition.is_leader:
+            return self._followers(partition)
+        return partition.group in asked_ms and partition.leader_id in (-1, self._peers.me.node_id)
 
     def _followers(self, partition: Partition) -> bool:
         others = partition.replica.in_sync - {self._peers.me.node_id}
