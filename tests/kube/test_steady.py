@@ -52,6 +52,20 @@ def requests(api: Api) -> dict[str, int]:
     }
 
 
+def leaving(api: Api) -> list[str]:
+    """Namespaces on their way out that still hold a cluster."""
+    namespaces: Json | None = api.get("/api/v1/namespaces")
+    clusters: Json | None = api.get("/apis/quorate.dev/v1alpha1/brokerclusters")
+    assert namespaces is not None
+    assert clusters is not None
+    going = {
+        one["metadata"]["name"]
+        for one in namespaces["items"]
+        if one["status"]["phase"] == "Terminating"
+    }
+    return sorted(going & {one["metadata"]["namespace"] for one in clusters["items"]})
+
+
 def test_a_settled_cluster_is_written_to_by_nobody_for_half_a_minute(
     three: BrokerCluster, operator: product.Operator
 ) -> None:
@@ -63,6 +77,11 @@ def test_a_settled_cluster_is_written_to_by_nobody_for_half_a_minute(
         return [node["node_id"] for node in listed or []] == [FIRST_FLANKING_ID]
 
     eventually(settled, deadline_s=UP_S, what="settled with a flanking node")
+    eventually(
+        lambda: not leaving(three.api),
+        deadline_s=UP_S,
+        what="clusters of earlier tests gone: the operator writes to them until they are",
+    )
     with three.load("steady") as load:
         quiet(three, operator)
         load.goes_on()
