@@ -178,7 +178,8 @@ def test_a_held_pod_stays_dead_even_when_it_is_deleted_until_the_hold_is_release
             pod = kubectl.get("pod", "web-0")
             assert pod is not None
             assert pod["metadata"]["uid"] != before["metadata"]["uid"]
-            status = pod["status"]["containerStatuses"][0]
+            (status,) = pod["status"].get("containerStatuses", [None])
+            assert status is not None, "the node has not looked at it yet"
             assert not status["ready"]
             return bool(status["restartCount"] >= 1)
 

@@ -68,6 +68,28 @@ def test_a_disk_of_another_cluster_is_refused_and_the_others_are_unaffected(
         stranger.stop()
 
 
+def test_a_broker_of_one_refuses_to_serve_the_disk_of_another_cluster(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    alone = make_cluster(nodes=1)
+    try:
+        alone.start()
+        alone.wait_ready()
+        theirs = alone.get(1, "/v1/cluster/uuid")["cluster_uuid"]
+        alone.kill(1)
+        ours = "00000000-0000-4000-8000-000000000001"
+        alone.settings = (f"cluster.id={ours}",)
+        alone.start(1)
+        assert alone.wait_ended(1) == 1
+        assert f"belongs to cluster {theirs}" in alone.log(1)
+        assert ours in alone.log(1)
+        alone.settings = (f"cluster.id={theirs}",)
+        alone.start(1)
+        alone.wait_ready()
+    finally:
+        alone.stop()
+
+
 def test_two_lost_disks_of_three_make_no_second_cluster(three: Cluster) -> None:
     for node_id in three.brokers:
         three.kill(node_id)

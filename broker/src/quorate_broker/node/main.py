@@ -171,11 +171,21 @@ class Node:
         path = self._settings.data_dir
         datadir = DataDir.open(self._disk, path, self._settings.node_id, incarnation)
         try:
+            self._refuse_another_cluster(datadir)
             self._disks.use_journal(StateJournal.open(self._disk, datadir.journal_path))
         except BaseException:
             datadir.close()
             raise
         return datadir
+
+    def _refuse_another_cluster(self, datadir: DataDir) -> None:
+        """A volume that was bound to the wrong pod must not serve what lies on it."""
+        expected, found = self._settings.cluster_id, datadir.node.cluster_id
+        if expected and found and expected != found:
+            raise DataDirError(
+                f"{datadir.path} belongs to cluster {found}, but this broker is to be one of "
+                f"cluster {expected} (cluster.id): give it its own data directory, or an empty one"
+            )
 
     async def _save_node(self, node: NodeFile) -> None:
         await self._disks.call(lambda: self._datadir.save(node))
