@@ -19,12 +19,15 @@ from quorate_broker.wire import batch
 VOTERS = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
 
 
+DEFAULTS = Defaults(4, -1)
+
+
 class Leader:
     """A machine with its log: what the host does, without a host."""
 
-    def __init__(self) -> None:
+    def __init__(self, defaults: Defaults = DEFAULTS) -> None:
         source = random.Random(1)
-        self.machine = ClusterMachine(Defaults(4, -1), lambda: seams.new_uuid(source))
+        self.machine = ClusterMachine(defaults, lambda: seams.new_uuid(source))
         self.log: list[batch.Record] = []
 
     def do(self, command: commands.Command) -> commands.Reply:
@@ -90,6 +93,18 @@ def test_a_topic_gets_the_defaults_where_its_creator_is_silent(leader: Leader) -
 def test_the_default_replication_factor_follows_the_voters_not_who_is_up(leader: Leader) -> None:
     assert not leader.machine.image.brokers
     assert leader.topic(leader.do(create("orders"))).replication_factor == 3
+
+
+@pytest.mark.parametrize(("voters", "factor"), [(1, 1), (2, 2), (3, 3), (5, 3)])
+def test_the_default_replication_factor_is_that_of_the_voters_up_to_three(
+    voters: int, factor: int
+) -> None:
+    members = tuple(Member(i, f"disk-{i}") for i in range(1, voters + 1))
+    for configured in (-1, *range(1, voters + 1)):
+        leader = Leader(Defaults(4, configured))
+        leader.do(commands.FormCluster("c1", members))
+        expected = factor if configured == -1 else configured
+        assert leader.topic(leader.do(create("orders"))).replication_factor == expected
 
 
 @pytest.mark.parametrize(

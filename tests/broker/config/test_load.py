@@ -199,12 +199,3 @@ def test_a_flanking_node_needs_to_know_the_brokers() -> None:
         "bootstrap.servers: must be host:port, not 'a'",
         "admin.urls: must be http://host:port, not 'b:1'",
     ]
-
-
-@pytest.mark.parametrize(("seeds", "factor"), [(0, 1), (1, 1), (2, 2), (3, 3), (5, 3)])
-def test_the_default_replication_factor_follows_the_seeds(seeds: int, factor: int) -> None:
-    some = tuple(config.Seed(node_id, "h", node_id) for node_id in range(1, seeds + 1))
-    settings = config.Settings(seeds=some)
-    assert settings.replication_factor == factor
-    assert settings.offsets_replication_factor == factor
-    assert config.Settings(seeds=some, default_replication_factor=2).replication_factor == 2

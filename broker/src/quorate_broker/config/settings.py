@@ -336,19 +336,6 @@ class Settings:
         return getattr(self, SETTINGS[name].attribute)
 
     @property
-    def replication_factor(self) -> int:
-        """Replicas of a new topic. From the seeds, never from who happens to be up."""
-        return self._replication_factor(self.default_replication_factor)
-
-    @property
-    def offsets_replication_factor(self) -> int:
-        """Replicas of `__consumer_offsets`."""
-        return self._replication_factor(self.offsets_topic_replication_factor)
-
-    def _replication_factor(self, wanted: int) -> int:
-        return wanted if wanted > 0 else max(1, min(3, len(self.seeds)))
-
-    @property
     def rpc_advertised(self) -> Address:
         """Where other brokers reach this one: its own seed entry, or else where it binds."""
         own = [seed for seed in self.seeds if seed.node_id == self.node_id]
