@@ -108,9 +108,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     fixtures = getattr(item, "funcargs", {})
-    three = fixtures.get("three")
+    three = fixtures.get("shared_three")
     kubectl = three.kubectl if three is not None else fixtures.get("kubectl")
-    if report.when == "call" and report.failed and kubectl is not None:
+    if report.failed and kubectl is not None:
         for words in EXPLAINED:
             try:
                 said = kubectl(*words, timeout_s=20)

@@ -1,8 +1,8 @@
 """`make test`: the parts in order, each alone runnable, and a table at the end.
 
 A part that fails does not stop the others: one run should tell all that is wrong. The exit code is
-that of the whole. The last lines printed are pytest's own closing lines, so that whoever reads only
-the end of a log sees how much was run.
+that of the whole. The last lines printed are pytest's own closing lines and the names of the tests
+that failed, so that whoever reads only the end of a log sees how much was run and what was wrong.
 """
 
 import os
@@ -22,6 +22,8 @@ from quorate_bed.progress import BedError, console, heading
 OTHER_PYTHON = "3.13"
 WORDS = ("passed", "failed", "error")
 NO_TESTS = 5  # pytest's exit code when it found nothing to run
+SHOWN_FAILURES = 12
+FAILURE = re.compile(r"(?:FAILED|ERROR) tests/")
 SCRIPTS = Path(sys.executable).parent
 SHORT = "not full and not process and not kube"
 
@@ -42,6 +44,8 @@ class Result:
     failed: tuple[str, ...]
     closing: tuple[str, ...]
     took_s: float
+    red: tuple[str, ...] = ()
+    """pytest's lines about the tests that failed."""
     note: str = ""
 
 
@@ -96,18 +100,20 @@ def _run_part(part: Part) -> Result:
         scripts, note = _environment(part)
     except BedError as error:
         console.print(f"[red]{error}[/]")
-        return Result(part, ("set-up",), (), time.monotonic() - started, str(error))
+        return Result(part, ("set-up",), (), time.monotonic() - started, note=str(error))
     if scripts is None:
         console.print(note)
-        return Result(part, (), (), 0, note)
-    failed, closing = [], []
+        return Result(part, (), (), 0, note=note)
+    failed, closing, red = [], [], []
     for command in part.commands:
-        code, last = _stream(scripts, command)
+        code, last, names = _stream(scripts, command)
+        red += names
         if code != 0:
             failed.append(" ".join(command[:4]) + (" (no test!)" if code == NO_TESTS else ""))
         if "pytest" in command:
             closing.append(last)
-    return Result(part, tuple(failed), tuple(closing), time.monotonic() - started, note)
+    took_s = time.monotonic() - started
+    return Result(part, tuple(failed), tuple(closing), took_s, tuple(red), note)
 
 
 def _environment(part: Part) -> tuple[Path | None, str]:
@@ -142,8 +148,8 @@ def _other_python() -> tuple[Path | None, str]:
     return directory / "bin", ""
 
 
-def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str]:
-    """Run it with its output shown; its exit code and its last line."""
+def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str, list[str]]:
+    """Run it with its output shown; its exit code, its last line, and the tests that failed."""
     words = [str(scripts / command[0]), *command[1:]]
     console.print(f"[dim]$ {' '.join(command)}[/]")
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -158,13 +164,15 @@ def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str]:
         errors="replace",
     )
     assert process.stdout is not None
-    last = ""
+    last, red = "", []
     with process.stdout as lines:
         for line in lines:
             sys.stdout.write(line)
             sys.stdout.flush()
             last = line.strip() or last
-    return process.wait(), last
+            if FAILURE.match(line):
+                red.append(line.strip())
+    return process.wait(), last, red
 
 
 def _report(results: Sequence[Result]) -> None:
@@ -189,4 +197,6 @@ def _report(results: Sequence[Result]) -> None:
     counts = {
         word: sum(map(int, re.findall(rf"(\d+) {word}", " ".join(closing)))) for word in WORDS
     }
+    for line in [line for result in results for line in result.red][:SHOWN_FAILURES]:
+        print(line)
     print(f"total: {counts['passed']} passed, {counts['failed'] + counts['error']} failed")
