@@ -37,6 +37,8 @@ class LogView:
     def __init__(self, path: str, layout: Layout, files: OpenFiles, corrupt: str | None) -> None:
         self.corrupt = corrupt
         """Why these bytes cannot be trusted (found at open or by a later read), else None."""
+        self.clean_to = 0
+        """Everything below this offset was cleaned once (`cleaner`); 0 without compaction."""
         self._path = path
         self._layout = layout
         self._files = files
@@ -70,6 +72,11 @@ class LogView:
     @property
     def size_bytes(self) -> int:
         return self._layout.size_bytes
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All of them, the active one last; for the cleaner and the scrubber."""
+        return tuple(self._layout.segments)
 
     @property
     def terms(self) -> TermTable:
