@@ -199,3 +199,11 @@ def test_a_flanking_node_needs_to_know_the_brokers() -> None:
         "bootstrap.servers: must be host:port, not 'a'",
         "admin.urls: must be http://host:port, not 'b:1'",
     ]
+
+
+@pytest.mark.parametrize("switch", ["CRASH_POINT", "CRASH_SEEN", "SABOTAGE"])
+def test_a_switch_that_breaks_a_broker_on_purpose_is_refused_in_words(
+    tmp_path: pathlib.Path, switch: str
+) -> None:
+    said = problems(write(tmp_path, BROKER), {f"QUORATE_{switch}": "after sync journal"})
+    assert said == [f"QUORATE_{switch}: breaks a broker on purpose, in tests; unset it"]

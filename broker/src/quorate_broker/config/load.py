@@ -26,6 +26,8 @@ NOT_SETTINGS = re.compile(
     r"QUORATE_(CACHE|CLUSTER|PROVIDER|KEEP_CLUSTER|DEBIAN_MIRROR|KUBERNETES_BINARIES|REWRITE"
     r"|(BED|TEST|CHAOS|OPERATOR)_\w+)"
 )
+# Switches that break a broker on purpose; the tests' own command line takes them away first.
+TEST_SWITCHES = frozenset({"QUORATE_CRASH_POINT", "QUORATE_CRASH_SEEN", "QUORATE_SABOTAGE"})
 # A Service called `quorate-admin` makes Kubernetes set QUORATE_ADMIN_PORT=tcp://10.0.0.7:9644 in
 # every pod of its namespace (service links). Those are nobody's configuration.
 SERVICE_LINK_NAME = re.compile(r"\w+(_SERVICE_HOST|_SERVICE_PORT\w*|_PORT_\d+_(TCP|UDP|SCTP)\w*)")
@@ -91,7 +93,9 @@ class _Reading:
                 continue
             if SERVICE_LINK_VALUE.fullmatch(environ[variable]):
                 continue
-            if variable in names:
+            if variable in TEST_SWITCHES:
+                self.problems.append(f"{variable}: breaks a broker on purpose, in tests; unset it")
+            elif variable in names:
                 self._take(names[variable], environ[variable], text=True)
             else:
                 self.problems.append(f"{variable}: unknown variable{_nearest(variable, names)}")

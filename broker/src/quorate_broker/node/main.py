@@ -29,7 +29,7 @@ from quorate_broker.cluster.genesis import Phase
 from quorate_broker.cluster.records import Endpoint, Member
 from quorate_broker.errors import KafkaError
 from quorate_broker.log.datadir import DataDir, NodeFile
-from quorate_broker.log.disk import OsDisk
+from quorate_broker.log.disk import Disk, OsDisk
 from quorate_broker.log.errors import DataDirError, JournalError
 from quorate_broker.log.journal import StateJournal
 from quorate_broker.net import server
@@ -66,10 +66,14 @@ REGISTER_EVERY_S = 0.5
 
 
 async def run(
-    settings: config.Settings, clock: seams.Clock, source: random.Random, stop: asyncio.Event
+    settings: config.Settings,
+    clock: seams.Clock,
+    source: random.Random,
+    stop: asyncio.Event,
+    disk: Disk | None = None,
 ) -> int:
     """Run one broker until `stop` is set; the process's exit code."""
-    node = Node(settings, clock, source, stop)
+    node = Node(settings, clock, source, stop, disk)
     try:
         await node.run()
     except (*TELLABLE, BaseExceptionGroup) as error:
@@ -99,13 +103,14 @@ class Node:
         clock: seams.Clock,
         source: random.Random,
         stop: asyncio.Event,
+        disk: Disk | None = None,
     ) -> None:
         self.failure: Exception | None = None
         self._settings = settings
         self._clock = clock
         self._random = source
         self._stop = stop
-        self._disk = OsDisk()
+        self._disk = disk or OsDisk()
         self._disks = Disks(settings.disk_threads, self._journal_failed)
         version = importlib.metadata.version("quorate-broker")
         self._view = NodeView(settings, version, clock.monotonic_ms())
