@@ -27,7 +27,13 @@ def subject(**spec) -> Subject:
         "listeners": [{"name": "internal", "port": 9092, "authentication": {"type": "none"}}],
     }
     return Subject(
-        BrokerClusterSpec.model_validate(base | spec), NAMES, "uid-c", "image:1", "", "1Gi"
+        BrokerClusterSpec.model_validate(base | spec),
+        NAMES,
+        "uid-c",
+        "image:1",
+        "",
+        "1Gi",
+        spec.get("replicas", 3),
     )
 
 
@@ -93,7 +99,7 @@ def test_the_brokers_file_is_typed_toml():
             "odd": "01",
         }
     ).spec
-    parsed = tomllib.loads(config_file.brokers(spec, NAMES, "id-1"))
+    parsed = tomllib.loads(config_file.brokers(spec, NAMES, "id-1", 3))
     assert parsed["num.partitions"] == 8
     assert parsed["auto.create.topics.enable"] is False
     assert parsed["log.level"] == "debug"

@@ -26,16 +26,19 @@ _FLANKING_SETTINGS: Final = ("proxy.", "log.level")
 """Only what a flanking node reads goes to it, so that nothing else restarts it."""
 
 
-def brokers(spec: BrokerClusterSpec, names: Names, cluster_id: str) -> str:
-    """The brokers' file. An empty `cluster_id` allows them to form a cluster, once."""
-    seeds = [
+def brokers(spec: BrokerClusterSpec, names: Names, cluster_id: str, seeds: int) -> str:
+    """The brokers' file; brokers 1 to `seeds` are those that others look for.
+
+    An empty `cluster_id` allows them to form a cluster, once.
+    """
+    listed = [
         f"{node_id}@{names.pod_host(names.broker_pod(node_id))}:{RPC_PORT}"
-        for node_id in range(1, spec.replicas + 1)
+        for node_id in range(1, seeds + 1)
     ]
     lines = [
         *_lines({"cluster.id": cluster_id, "data.dir": DATA_DIR, "rpc.host": ANY_HOST}),
         *_lines({"rpc.port": RPC_PORT, **_hosts()}),
-        f"seeds = {json.dumps(seeds)}",
+        f"seeds = {json.dumps(listed)}",
         *_lines(_users(spec, ("",))),
     ]
     for listener in spec.listeners:

@@ -117,3 +117,5 @@ class Subject:
     """Empty until the brokers have formed; from then on empty disks may only join."""
     claim_size: str
     """Size in the claim template, which cannot be edited; volumes grow one by one."""
+    brokers: int
+    """How many of them now: on the way to `spec.replicas`."""

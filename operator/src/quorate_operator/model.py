@@ -264,9 +264,9 @@ class BrokerClusterSpec(Model):
                 " flanking nodes there are",
             ),
             rule(
-                "self == oldSelf",
-                "replicas cannot be changed yet: brokers cannot join or leave a running cluster"
-                " until membership changes exist; flanking.replicas may change at any time",
+                "self >= oldSelf",
+                "replicas may grow but not shrink yet: what a broker stores has to be drained to"
+                " the others before it goes; flanking.replicas may change at any time",
             ),
         ),
     )

@@ -22,6 +22,7 @@ from quorate_operator import config_file, model
 from quorate_operator.facts import Subject
 from quorate_operator.names import (
     APPLIED_ANNOTATION,
+    BROKERS_ANNOTATION,
     CLUSTER_ID_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
     Role,
@@ -129,14 +130,17 @@ def _context(subject: Subject) -> Json:
         "pod_security": POD_SECURITY,
         "container_security": CONTAINER_SECURITY,
         "pull_secrets": [{"name": name} for name in spec.image.pull_secrets],
-        "brokers_file": config_file.brokers(spec, names, subject.cluster_id),
+        "brokers_file": config_file.brokers(spec, names, subject.cluster_id, subject.brokers),
         "flanking_file": flanking_file,
-        # Without the cluster id: learning it must not make running pods look outdated.
-        "brokers_hash": config_file.digest(config_file.brokers(spec, names, "")),
+        # Without the cluster id and the seeds: neither learning the one nor another number of
+        # brokers may make running pods look outdated.
+        "brokers_hash": config_file.digest(config_file.brokers(spec, names, "", 0)),
         "flanking_hash": config_file.digest(flanking_file),
         "config_annotations": (
             {CLUSTER_ID_ANNOTATION: subject.cluster_id} if subject.cluster_id else None
         ),
+        "brokers": subject.brokers,
+        "brokers_annotations": {BROKERS_ANNOTATION: str(subject.brokers)},
         "metadata": metadata,
         "resources": resources,
         "selector": lambda role=None: selector(names.key, role),

@@ -88,6 +88,10 @@ class BrokerClusterStatus(Model):
     )
     nodes: list[Node] = Field(default=[], max_length=128, json_schema_extra=_list_map("nodeId"))
     replicas: int | None = None
+    effective_replicas: int | None = Field(
+        default=None,
+        description="How many brokers the operator runs now, on its way to `spec.replicas`.",
+    )
     ready_replicas: int | None = None
     ready_text: Text | None = None
     selector: Text | None = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from quorate_operator.plan import nodes, quantity
+from quorate_operator.plan import nodes, quantity, size
 from quorate_operator.plan.actions import Action
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
@@ -83,7 +83,7 @@ def _quorum(wish: Wish, lead: Leadership) -> Verdict:
 def _why_nobody_leads(wish: Wish, lead: Leadership) -> tuple[str, str]:
     """Reason and sentence; the most helpful one first."""
     answering = set(wish.observed.views)
-    wanted = [wish.names.broker_pod(node_id) for node_id in range(1, wish.spec.replicas + 1)]
+    wanted = [wish.names.broker_pod(node_id) for node_id in range(1, size.effective(wish) + 1)]
     silent = [pod for pod in wanted if pod not in answering]
     waiting = f" Silent: {nodes.with_trouble(wish, silent)}." if silent else ""
     if not lead.cluster_id:

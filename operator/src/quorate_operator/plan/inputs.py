@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from quorate_operator.facts import Observed
+from quorate_operator.facts import Json, Observed
 from quorate_operator.model import BrokerClusterSpec
-from quorate_operator.names import Names
+from quorate_operator.names import Names, Role
 from quorate_operator.status import BrokerClusterStatus
 
 
@@ -21,6 +21,10 @@ class Wish:
     @property
     def names(self) -> Names:
         return Names(self.observed.key)
+
+    def workload(self, role: Role) -> Json:
+        """The live StatefulSet of that role; empty when there is none."""
+        return self.observed.children.get(("StatefulSet", self.names.workload(role)), {})
 
     @classmethod
     def parse(cls, observed: Observed) -> Wish:

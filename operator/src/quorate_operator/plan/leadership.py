@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from quorate_operator.facts import Claim, View
-from quorate_operator.names import CLUSTER_ID_ANNOTATION, Names
+from quorate_operator.names import Names
+from quorate_operator.plan import identity, size
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.status import BrokerClusterStatus
 
@@ -51,22 +52,15 @@ def read(wish: Wish) -> Leadership:
     return Leadership(cluster_id, claim, _best_view(claim, views, wish.names))
 
 
-def recorded_cluster_id(wish: Wish) -> str:
-    """Known from an earlier pass: the status, or the ConfigMap if the status was lost."""
-    config = wish.observed.children.get(("ConfigMap", wish.names.config), {})
-    annotations = config.get("metadata", {}).get("annotations") or {}
-    return wish.previous.cluster_id or annotations.get(CLUSTER_ID_ANNOTATION, "")
-
-
 def _cluster_id(wish: Wish) -> str:
     """Taken once, from a majority of the brokers; never changed afterwards."""
-    recorded = recorded_cluster_id(wish)
+    recorded = identity.recorded(wish)
     if recorded:
         return recorded
     told = collections.Counter(view.cluster_id for view in wish.observed.views.values())
     told.pop("", None)
     for cluster_id, brokers in told.most_common(1):
-        if brokers > wish.spec.replicas // 2:
+        if brokers > size.effective(wish) // 2:
             return cluster_id
     return ""
 

@@ -11,6 +11,7 @@ from typing import Literal, TypedDict
 
 from quorate_operator.facts import Member, Pod
 from quorate_operator.names import Role, node_id
+from quorate_operator.plan import size
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
 from quorate_operator.status import Node
@@ -33,7 +34,7 @@ def _brokers(wish: Wish, lead: Leadership) -> list[Node]:
     known = {member.node_id: member for member in (lead.view.members if lead.view else ())}
     before = {node.node_id: node for node in wish.previous.nodes}
     found = []
-    for number in range(1, wish.spec.replicas + 1):
+    for number in range(1, size.effective(wish) + 1):
         name = wish.names.broker_pod(number)
         pod = pods.get(name)
         answers = name in wish.observed.views
@@ -100,7 +101,7 @@ def with_trouble(wish: Wish, names: Iterable[str]) -> str:
 def unsettled(wish: Wish) -> str:
     """Which workloads have not the pods that were asked for; empty when all have."""
     wanted: tuple[tuple[Role, int], ...] = (
-        ("broker", wish.spec.replicas),
+        ("broker", size.effective(wish)),
         ("flanking", wish.spec.flanking.replicas),
     )
     return " and ".join(
@@ -113,8 +114,7 @@ def unsettled(wish: Wish) -> str:
 
 def outdated(wish: Wish) -> list[str]:
     """Brokers whose pod was made from an older template than the StatefulSet's."""
-    workload = wish.observed.children.get(("StatefulSet", wish.names.workload("broker")), {})
-    current = workload.get("status", {}).get("updateRevision")
+    current = wish.workload("broker").get("status", {}).get("updateRevision")
     if not current:
         return []
     return sorted(

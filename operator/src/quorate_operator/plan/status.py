@@ -9,7 +9,7 @@ Read next: `conditions.py`, `leadership.py` for the leader, `nodes.py` for the n
 from __future__ import annotations
 
 from quorate_operator.names import selector_text
-from quorate_operator.plan import conditions, leadership, nodes
+from quorate_operator.plan import conditions, leadership, nodes, size
 from quorate_operator.plan.conditions import MESSAGE_LIMIT, Passed, Verdict
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
@@ -42,6 +42,7 @@ def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
         leader_transitions=_transitions(wish, lead),
         nodes=told[:128],
         replicas=len(wish.observed.pods_of("broker")),
+        effective_replicas=size.effective(wish),
         ready_replicas=ready,
         ready_text=f"{ready}/{wish.spec.replicas}",
         selector=selector_text(wish.observed.key, "broker"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quorate_operator.facts import DefaultImage, Json, Subject
 from quorate_operator.model import BrokerClusterSpec
-from quorate_operator.plan import leadership, quantity
+from quorate_operator.plan import identity, leadership, quantity, size
 from quorate_operator.plan.inputs import Wish
 
 
@@ -16,6 +16,7 @@ def subject(wish: Wish, default: DefaultImage) -> Subject:
         image=image(wish, default),
         cluster_id=leadership.read(wish).cluster_id,
         claim_size=_claim_size(wish),
+        brokers=size.effective(wish),
     )
 
 
@@ -34,15 +35,11 @@ def image(wish: Wish, default: DefaultImage) -> str:
     tag = wanted.tag or wish.spec.version
     if tag:
         return f"{wanted.repository or default.repository}:{tag}"
-    live = _live_image(_brokers(wish))
-    formed = leadership.recorded_cluster_id(wish)
+    live = _live_image(wish.workload("broker"))
+    formed = identity.recorded(wish)
     if live and formed and wanted.repository in (None, live.rpartition(":")[0]):
         return live
     return f"{wanted.repository or default.repository}:{default.tag}"
-
-
-def _brokers(wish: Wish) -> Json:
-    return wish.observed.children.get(("StatefulSet", wish.names.workload("broker")), {})
 
 
 def _live_image(workload: Json) -> str:
@@ -53,7 +50,7 @@ def _live_image(workload: Json) -> str:
 
 def _claim_size(wish: Wish) -> str:
     """Claim templates cannot be edited: keep the first size, the volumes grow one by one."""
-    claims = _brokers(wish).get("spec", {}).get("volumeClaimTemplates") or []
+    claims = wish.workload("broker").get("spec", {}).get("volumeClaimTemplates") or []
     wanted = wish.spec.storage.size
     if not claims:
         return wanted

@@ -55,6 +55,7 @@ def text(name: str) -> str:
         image="quorate-broker:0.1.0",
         cluster_id="" if name == "ephemeral" else "11111111-1111-1111-1111-111111111111",
         claim_size=spec.storage.size,
+        brokers=spec.replicas,
     )
     return yaml.safe_dump_all(render.render(subject), sort_keys=False, width=100)
 
