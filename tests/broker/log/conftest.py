@@ -12,6 +12,7 @@ from quorate_broker.testing.simdisk import SimDisk
 from quorate_broker.wire import batch
 
 PATH = "/data/groups/g"
+FOUNDING = b"founders"
 SMALL = LogSettings(
     segment_bytes=2000, index_interval_bytes=250, preallocate_bytes=1000, cache_bytes=600
 )
@@ -26,7 +27,7 @@ class Bench:
         self.log = self.open()
 
     def open(self) -> Log:
-        self.log = Log.open(self.disk, PATH, self.settings, 1_000)
+        self.log = Log.open(self.disk, PATH, self.settings, 1_000, founding=FOUNDING)
         return self.log
 
     def append(self, records: int = 1, term: int = 1, size: int = 40, time: int = 1_000) -> bytes:

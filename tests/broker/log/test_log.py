@@ -169,6 +169,7 @@ def test_a_segment_rolls_only_when_it_holds_an_offset(bench: Bench) -> None:
 @pytest.mark.parametrize("operation", ["pwrite", "sync", "open", "sync_dir", "rename"])
 def test_a_failed_job_is_final(bench: Bench, operation: str) -> None:
     bench.append()
+    bench.log.checkpoint(0, b"")
     job = bench.log.take_job()
     bench.disk.fault = lambda op, _: errno.EIO if op == operation else None
     with pytest.raises(OSError, match="Input/output"):

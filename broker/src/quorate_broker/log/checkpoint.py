@@ -1,16 +1,16 @@
 """The checkpoint: what a log knows to be on disk, and what only it remembers (decisions 2, 12).
 
 Bytes below its `synced` position were synced, so if they read wrong that is corruption; only what
-lies behind may be a torn tail. It also keeps the mapping of index to offset, the term ranges and
-the replica's own `extra` (producers), which retention takes from the log itself. Written as a
-whole: temporary file, sync, rename, sync of the folder. Layout: magic, version, CRC-32C, msgpack.
-Next: `recovery`.
+lies behind may be a torn tail. It also keeps the mapping of index to offset, the term ranges, what
+the log's own entries told and the replica's `extra` (producers), which retention takes from the
+log itself. Written as a whole: temporary file, sync, rename, sync of the folder. Layout: magic,
+version, CRC-32C, msgpack. Version 1 knew no memberships. Next: `recovery`.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from crc32c import crc32c
@@ -21,10 +21,12 @@ from quorate_broker.log.index import IndexTail
 from quorate_broker.log.internals import InternalMap
 from quorate_broker.log.layout import Layout, Segment
 from quorate_broker.log.terms import TermTable
+from quorate_broker.log.told import Told
 
 NAME = "checkpoint"
 _MAGIC = b"QCKP"
-_VERSION = 1
+_VERSION = 2
+_READ_VERSIONS = (1, 2)
 _HEAD = struct.Struct(">4sHI")
 
 
@@ -54,6 +56,10 @@ class Checkpoint:
     next_index: int
     extra_index: int
     extra: bytes
+    founding: tuple[int, bytes] | None = None  # membership before all others; None: version 1
+    memberships: list[tuple[int, bytes]] = field(default_factory=list)
+    starts: list[tuple[int, int]] = field(default_factory=list)
+    hollow: bool = False
 
 
 def of_layout(layout: Layout, extra_index: int, extra: bytes) -> Checkpoint:
@@ -70,6 +76,10 @@ def of_layout(layout: Layout, extra_index: int, extra: bytes) -> Checkpoint:
         next_index=layout.next_index,
         extra_index=extra_index,
         extra=extra,
+        founding=layout.told.base,
+        memberships=layout.told.memberships,
+        starts=layout.told.starts,
+        hollow=layout.hollow,
     )
 
 
@@ -92,6 +102,11 @@ def to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
     layout.next_index = checkpoint.next_index
     layout.terms = TermTable(checkpoint.base_index, checkpoint.base_term, checkpoint.terms)
     layout.internals = InternalMap(checkpoint.internals_base, checkpoint.internals)
+    assert checkpoint.founding is not None, "given by whoever opens a log of version 1"
+    layout.told = Told(checkpoint.founding)
+    layout.told.memberships = checkpoint.memberships
+    layout.told.starts = checkpoint.starts
+    layout.hollow = checkpoint.hollow
     layout.segments = [
         Segment(
             base_offset=facts.base_offset,
@@ -124,7 +139,7 @@ def decode(data: bytes) -> Checkpoint:
         raise CorruptLogError("the checkpoint is cut short")
     magic, version, crc = _HEAD.unpack_from(data)
     body = data[_HEAD.size :]
-    if magic != _MAGIC or version != _VERSION:
+    if magic != _MAGIC or version not in _READ_VERSIONS:
         raise CorruptLogError(f"the checkpoint is not of version {_VERSION}")
     if crc32c(body) != crc:
         raise CorruptLogError("the checkpoint's checksum does not hold")
@@ -134,7 +149,15 @@ def decode(data: bytes) -> Checkpoint:
         raise CorruptLogError(f"the checkpoint cannot be read: {error}") from error
 
 
-def load(disk: Disk, path: str) -> Checkpoint | None:
-    """The checkpoint of the log in folder `path`, None if there is none."""
+def load(disk: Disk, path: str, founding: bytes | None) -> Checkpoint | None:
+    """The checkpoint of the log in folder `path`, None if there is none.
+
+    One of version 1 gets the `founding` membership; without it its log is hollow.
+    """
     name = f"{path}/{NAME}"
-    return decode(read_whole(disk, name)) if disk.exists(name) else None
+    if not disk.exists(name):
+        return None
+    known = decode(read_whole(disk, name))
+    if known.founding is None:
+        known = replace(known, founding=(-1, founding or b""), hollow=founding is None)
+    return known

@@ -82,8 +82,6 @@ class Job:
     disk: Disk
     path: str
     last_index: int
-    preface: bytes | None = None
-    """The first checkpoint of a new log: from then on segments without one are corruption."""
     truncation: Truncation | None = None
     writes: list[SegmentWrite] = field(default_factory=list)
     indexes: list[IndexWrite] = field(default_factory=list)
@@ -105,8 +103,6 @@ class Job:
         self.done = True
 
     def _run(self) -> None:
-        if self.preface is not None:
-            write_whole(self.disk, self.path, checkpoints.NAME, self.preface)
         if self.truncation is not None:
             self._truncate(self.truncation)
         for write in self.writes:

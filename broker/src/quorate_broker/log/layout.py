@@ -15,6 +15,8 @@ from quorate_broker.log.disk import Buffer
 from quorate_broker.log.index import NO_TIME, IndexTail, Place, SparseIndex
 from quorate_broker.log.internals import InternalMap
 from quorate_broker.log.terms import TermTable
+from quorate_broker.log.told import Told
+from quorate_broker.wire import batch
 from quorate_broker.wire.batch import HEADER_SIZE, BatchHeader
 
 _BASE_INDEX = attrgetter("base_index")
@@ -72,7 +74,10 @@ class Layout:
         self.next_index = 0
         self.terms = TermTable()
         self.internals = InternalMap()
+        self.told = Told()
         self.segments: list[Segment] = []
+        self.hollow = False
+        """Whether entries may be missing that this replica once acknowledged."""
 
     @property
     def first_index(self) -> int:
@@ -101,19 +106,20 @@ class Layout:
         active = self.active
         return active.size + size > segment_bytes and self.next_offset > active.base_offset
 
-    def place(self, header: BatchHeader, head: Buffer) -> Place:
-        """Append an entry; `head` begins with its header bytes."""
+    def place(self, header: BatchHeader, data: Buffer) -> Place:
+        """Append an entry, whose bytes are `data`."""
         segment = self.segments[-1]
         place = Place(self.next_offset, self.next_index, segment.size)
         assert header.base_offset == place.offset, "offsets are contiguous"
         self.terms.note(header.leader_epoch, place.index)
         if header.last_offset_delta < 0:
+            self.told.note(batch.parse_internal(data))
             self.internals.add(place.index)
             self.next_index += 1
         else:
             self.next_offset += header.last_offset_delta + 1
             self.next_index += header.last_offset_delta + 1
-        note(segment, place, header, head)
+        note(segment, place, header, data)
         segment.size += header.size
         return place
 
@@ -130,6 +136,7 @@ class Layout:
     def advance_start(self, offset: int) -> list[Segment]:
         """Begin at `offset`; the sealed segments wholly before it, which fall away."""
         self.start_offset = offset
+        self.told.started(offset)
         gone = 0
         while (
             gone + 1 < len(self.segments)
@@ -143,6 +150,7 @@ class Layout:
             first_index = self.segments[0].base_index
             self.terms.forget_before(first_index)
             self.internals.forget_before(first_index)
+            self.told.forget_before(first_index)
         return dropped
 
     def cut(self, index: int, position: int) -> list[Segment]:
@@ -155,6 +163,7 @@ class Layout:
         self.next_index = index + 1
         self.internals.truncate_after(index)
         self.terms.truncate_after(index)
+        self.told.truncate_after(index)
         return dropped
 
 

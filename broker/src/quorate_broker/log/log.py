@@ -24,7 +24,7 @@ from quorate_broker.log import recovery
 from quorate_broker.log.disk import Buffer, Disk
 from quorate_broker.log.jobs import IndexWrite, Reserve, SegmentWrite, Truncation
 from quorate_broker.log.jobs import Job as Job
-from quorate_broker.log.layout import Layout, Segment, note
+from quorate_broker.log.layout import Segment, note
 from quorate_broker.log.openfiles import OpenFiles
 from quorate_broker.log.reader import follow
 from quorate_broker.log.recovery import RecoveryReport as RecoveryReport
@@ -75,16 +75,28 @@ class Log(LogView):
         self._removals: list[int] = []
         known = recovered.checkpoint
         self._on_disk_index = known.next_index - 1 if known else -1  # what a checkpoint claims
-        self._is_new = known is None
         self._extra_index = known.extra_index if known else -1
         self._extra = known.extra if known else b""
         self._wants_checkpoint = False
         self._bytes_since_checkpoint = 0
 
     @classmethod
-    def open(cls, disk: Disk, path: str, settings: LogSettings, wall_ms: int) -> Log:
-        """Recover the log in folder `path`, or begin one there. Blocking; raises OSError."""
-        found = recovery.open_log(disk, path, settings.index_interval_bytes, wall_ms)
+    def open(
+        cls,
+        disk: Disk,
+        path: str,
+        settings: LogSettings,
+        wall_ms: int,
+        *,
+        founding: bytes | None = None,
+    ) -> Log:
+        """Recover the log in folder `path`, or begin one there. Blocking; raises OSError.
+
+        One that begins has the `founding` membership, and says so on disk before this returns.
+        None makes it hollow: its entries were lost, or it joins a group that lives.
+        """
+        interval = settings.index_interval_bytes
+        found = recovery.open_log(disk, path, interval, wall_ms, founding)
         return cls(disk, path, settings, found)
 
     @property
@@ -231,6 +243,15 @@ class Log(LogView):
         self._extra = extra
         self._wants_checkpoint = True
 
+    def fill(self) -> None:
+        """What this log lacked is in it again, as far as it ever counted: it is hollow no more.
+
+        Durable with the next job; a crash before that leaves it hollow.
+        """
+        if self._layout.hollow:
+            self._layout.hollow = False
+            self._wants_checkpoint = True
+
     @property
     def checkpoint_index(self) -> int:
         """The index that `checkpoint_extra` describes; first_index - 1 when there is none."""
@@ -270,10 +291,6 @@ class Log(LogView):
         if not (pending or self._cut or self._wants_checkpoint or self._removals):
             return None
         job = Job(self._disk, self._path, self.last_index)
-        if self._is_new:
-            empty = Layout(self.settings.index_interval_bytes)
-            job.preface = checkpoints.encode(checkpoints.of_layout(empty, -1, b""))
-            self._is_new = False
         self._add_cut(job)
         self._add_writes(job, pending)
         if self._wants_checkpoint:
@@ -369,8 +386,8 @@ class Log(LogView):
         if self.corrupt is None and self.failed is None:
             if self._job is not None:
                 self.job_done(self._job)
-            if self._on_disk_index != self.last_index or self._cut or not self._layout.segments:
-                self._wants_checkpoint = not self._is_new or self._tail.pending_bytes > 0
+            if self._on_disk_index != self.last_index or self._cut:
+                self._wants_checkpoint = True
             job = self.take_job()
             if job is not None:
                 job.run()

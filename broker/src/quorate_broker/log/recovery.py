@@ -8,7 +8,7 @@
 4. What was scanned is copied to a new file, synced and renamed into place (decision 12): after a
    failed sync the kernel may show pages that never reach the disk. Only the tail is copied: it
    becomes a segment of its own; then the old file is cut where the checkpoint ended.
-5. A new checkpoint says so.
+5. A new checkpoint says so. A new log has nothing but that.
 
 A power cut inside any of these steps leads back to step 1 with the same outcome. `open_log` is
 called by `log.Log.open`, before anything votes, acknowledges or serves. Next: `jobs`.
@@ -25,6 +25,7 @@ from quorate_broker.log.files import load_index, opened, write_index
 from quorate_broker.log.index import Place
 from quorate_broker.log.layout import Layout, Segment, index_name, segment_name
 from quorate_broker.log.scan import inspect_rest, sound_entries
+from quorate_broker.log.told import Told
 from quorate_broker.wire.batch import HEADER_SIZE
 
 _COPY = ".copy"
@@ -62,10 +63,15 @@ class _Source:
     torn: bool = False
 
 
-def open_log(disk: Disk, path: str, index_interval: int, wall_ms: int) -> Recovered:
-    """Recover the log in folder `path` (made if it is not there). Blocking; raises OSError."""
+def open_log(
+    disk: Disk, path: str, index_interval: int, wall_ms: int, founding: bytes | None
+) -> Recovered:
+    """Recover the log in folder `path`, or begin one there. Blocking; raises OSError.
+
+    One that begins has the `founding` membership; without it it is hollow.
+    """
     disk.mkdirs(path)
-    recovery = _Recovery(disk, path, index_interval)
+    recovery = _Recovery(disk, path, index_interval, founding)
     corrupt = None
     try:
         recovery.run()
@@ -82,8 +88,9 @@ def open_log(disk: Disk, path: str, index_interval: int, wall_ms: int) -> Recove
 
 
 class _Recovery:
-    def __init__(self, disk: Disk, path: str, index_interval: int) -> None:
+    def __init__(self, disk: Disk, path: str, index_interval: int, founding: bytes | None) -> None:
         self.disk = disk
+        self.founding = founding
         self.path = path
         self.layout = Layout(index_interval)
         self.known: checkpoints.Checkpoint | None = None
@@ -94,10 +101,11 @@ class _Recovery:
     def run(self) -> None:
         names = self.disk.listdir(self.path)
         bases = [int(name[:-4]) for name in names if name.endswith(".log")]
-        self.known = checkpoints.load(self.disk, self.path)
+        self.known = checkpoints.load(self.disk, self.path, self.founding)
         if self.known is None:
             if bases:
                 raise CorruptLogError("there are segments but no checkpoint")
+            self._begin()
             return
         self.layout = checkpoints.to_layout(self.known, self.layout.index_interval)
         self._check_known(set(bases))
@@ -106,6 +114,13 @@ class _Recovery:
             self._scan(source, sources[number + 1 :])
         self._settle(sources)
         self._remove_strays(names)
+
+    def _begin(self) -> None:
+        """The first checkpoint: from then on segments without one are corruption."""
+        self.layout.told = Told((-1, self.founding or b""))
+        self.layout.hollow = self.founding is None
+        self.known = checkpoints.of_layout(self.layout, -1, b"")
+        write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
 
     # ------------------------------------------------------------------ what must be there
 
@@ -148,7 +163,7 @@ class _Recovery:
                 for found in sound_entries(self.disk, handle, start, layout.terms.last):
                     if source.segment is None:
                         source.segment = self._target(source)
-                    layout.place(found.header, found.data[:HEADER_SIZE])
+                    layout.place(found.header, found.data)
                     source.end = found.end_position
                     self.scanned_batches += 1
             rest = inspect_rest(self.disk, handle, source.end, layout.next_offset)

@@ -82,6 +82,24 @@ class LogView:
     def terms(self) -> TermTable:
         return self._layout.terms
 
+    @property
+    def membership(self) -> tuple[int, bytes]:
+        """(index, content) of the newest membership entry, committed or not.
+
+        Without an entry: the founding one, of index -1 (or a snapshot's, of its index).
+        """
+        return self._layout.told.membership
+
+    @property
+    def starts(self) -> list[tuple[int, int]]:
+        """(index, offset) of each entry that moves the log's start and is not carried out yet."""
+        return list(self._layout.told.starts)
+
+    @property
+    def hollow(self) -> bool:
+        """Entries may be missing that this replica acknowledged: it grants no vote until filled."""
+        return self._layout.hollow
+
     # ------------------------------------------------------------------------------------ reading
 
     def term_at(self, index: int) -> int | None:
