@@ -15,8 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 
 from quorate_broker.net import rpc
+from quorate_broker.net.accepting import GREET_MS
+from quorate_broker.net.greeting import Hello, Welcome
+from quorate_broker.net.lines import DROP_MS, SILENCE_MS
 from quorate_broker.net.lookup import Lookup
-from quorate_broker.net.peers import DROP_MS, GREET_MS, SILENCE_MS, Hello, Peers, Welcome
+from quorate_broker.net.mesh import Mesh
 from quorate_broker.net.rpc import Frame, FrameReader, Kind
 from quorate_broker.raft.messages import Message, Peer
 from quorate_broker.testing.stand import HandClock
@@ -44,6 +47,9 @@ class Quiet:
 
     def on_lost(self, node_id: int) -> None:
         self.events.append("lost")
+
+    def on_retired(self, told_by: Peer) -> None:
+        self.events.append("retired")
 
 
 class Line:
@@ -82,9 +88,11 @@ class Stage:
         self.clock = HandClock()
         self.clock.now_ms = 1_000_000
         self.handler = Quiet()
-        self.peers = Peers(Peer(1, "disk-1"), self.handler, self.clock, random.Random(1))
-        self.peers.cluster_id = "c1"
         self.port = free_port()
+        bind = ("127.0.0.1", self.port)
+        me = Peer(1, "disk-1")
+        self.peers = Mesh(me, self.handler, self.clock, random.Random(1), bind)
+        self.peers.cluster_id = "c1"
         self.dialled: asyncio.Queue[tuple[str, Line]] = asyncio.Queue()
         self.boot = "first"
         self.writers: list[asyncio.StreamWriter] = []
@@ -139,7 +147,7 @@ async def stage() -> AsyncIterator[Stage]:
     theirs = server.sockets[0].getsockname()[1]
     listening = asyncio.Event()
     addresses = {1: ("127.0.0.1", made.port), 2: ("127.0.0.1", theirs)}
-    running = asyncio.ensure_future(made.peers.run("127.0.0.1", made.port, addresses, listening))
+    running = asyncio.ensure_future(made.peers.run(addresses, listening))
     await listening.wait()
     try:
         yield made
@@ -223,7 +231,7 @@ def test_whoever_was_asleep_itself_takes_nobody_for_silent() -> None:
 def test_a_caller_that_never_greets_is_hung_up_on() -> None:
     async def test(stage: Stage) -> None:
         silent = await stage.call(greet=False)
-        await stage.until(lambda: len(stage.peers._accepted) == 1)
+        await stage.until(lambda: len(stage.peers._roster.accepted) == 1)
         stage.watch(GREET_MS)
         await silent.ended()
 
@@ -256,7 +264,7 @@ def test_the_kernel_notices_a_machine_that_vanished() -> None:
     async def test(stage: Stage) -> None:
         await stage.lines()
         await stage.call()
-        for protocol in [*stage.peers._accepted, *stage.peers._dialled]:
+        for protocol in [one for one, _ in stage.peers._roster.lines()]:
             assert protocol._transport is not None
             line = protocol._transport.get_extra_info("socket")
             assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

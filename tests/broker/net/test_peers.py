@@ -12,7 +12,8 @@ import pytest
 
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
-from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.net.mesh import Mesh
+from quorate_broker.net.peers import PeerLost
 from quorate_broker.raft.messages import Append, Heartbeat, Message, Peer
 
 DEADLINE_S = 10
@@ -27,6 +28,7 @@ class Recorder:
         self.soft: asyncio.Queue[bytes] = asyncio.Queue()
         self.connected: asyncio.Queue[Peer] = asyncio.Queue()
         self.lost: asyncio.Queue[int] = asyncio.Queue()
+        self.retired: asyncio.Queue[Peer] = asyncio.Queue()
 
     def on_raft(self, sender: Peer, group: str, message: Message) -> None:
         self.raft.put_nowait((sender, group, message))
@@ -47,6 +49,9 @@ class Recorder:
     def on_lost(self, node_id: int) -> None:
         self.lost.put_nowait(node_id)
 
+    def on_retired(self, told_by: Peer) -> None:
+        self.retired.put_nowait(told_by)
+
 
 class Pair:
     """Two brokers on loopback; either can be stopped and started again."""
@@ -54,17 +59,18 @@ class Pair:
     def __init__(self) -> None:
         self.ports = {1: free_port(), 2: free_port()}
         self.handlers: dict[int, Recorder] = {}
-        self.peers: dict[int, Peers] = {}
+        self.peers: dict[int, Mesh] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
 
-    async def start(self, node_id: int, incarnation: str = "", cluster_id: str = "c1") -> Peers:
+    async def start(self, node_id: int, incarnation: str = "", cluster_id: str = "c1") -> Mesh:
         handler = self.handlers[node_id] = Recorder(f"broker-{node_id}")
         me = Peer(node_id, incarnation or f"disk-{node_id}")
-        peers = Peers(me, handler, seams.SystemClock(), random.Random(node_id))
+        bind = ("127.0.0.1", self.ports[node_id])
+        peers = Mesh(me, handler, seams.SystemClock(), random.Random(node_id), bind)
         peers.cluster_id = cluster_id
         listening = asyncio.Event()
         addresses = {i: ("127.0.0.1", port) for i, port in self.ports.items()}
-        run = peers.run("127.0.0.1", self.ports[node_id], addresses, listening)
+        run = peers.run(addresses, listening)
         self._running[node_id] = asyncio.get_running_loop().create_task(run)
         await listening.wait()
         self.peers[node_id] = peers

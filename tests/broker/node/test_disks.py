@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from quorate_broker.log.disk import OsDisk
 from quorate_broker.log.journal import StateJournal
 from quorate_broker.node.disks import Disks
+from quorate_broker.node.workers import ThreadWorkers
 from quorate_broker.raft.messages import HardState, Peer
 
 
@@ -27,7 +28,7 @@ class Held:
 def run(folder: pathlib.Path, test: Callable[[Disks, list[OSError]], Awaitable[None]]) -> None:
     async def main() -> None:
         failures: list[OSError] = []
-        disks = Disks(2, failures.append)
+        disks = Disks(ThreadWorkers(2), failures.append)
         disks.use_journal(StateJournal.open(OsDisk(), str(folder / "state.log")))
         try:
             async with asyncio.timeout(10):
@@ -83,7 +84,7 @@ def test_a_lost_journal_is_told_once_and_answers_nobody(tmp_path: pathlib.Path) 
             lost.set()
 
         disk = Failing()
-        disks = Disks(1, failed)
+        disks = Disks(ThreadWorkers(1), failed)
         disks.use_journal(StateJournal.open(disk, str(tmp_path / "state.log")))
         disk.broken = True
         first = put(disks, HardState(1))

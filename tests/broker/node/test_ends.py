@@ -13,7 +13,6 @@ import pytest
 
 from quorate_broker import config, node, seams
 from quorate_broker.log.disk import OsDisk
-from quorate_broker.node import main
 from quorate_broker.node.shelf import METADATA_GROUP
 
 FOREVER_S = 10
@@ -50,14 +49,18 @@ def settings(folder: pathlib.Path, *overrides: str, seeds: int = 1) -> config.Se
     )
 
 
-def ended(chosen: config.Settings, stop_when: Callable[[], bool] | None = None) -> int:
+def ended(
+    chosen: config.Settings,
+    stop_when: Callable[[], bool] | None = None,
+    disk: OsDisk | None = None,
+) -> int:
     """The exit code of a node that is stopped as soon as `stop_when` says so."""
 
     async def main() -> int:
         stop = asyncio.Event()
         async with asyncio.timeout(FOREVER_S):
             running = asyncio.ensure_future(
-                node.run(chosen, seams.SystemClock(), random.Random(), stop)
+                node.run(chosen, seams.SystemClock(), random.Random(), stop, disk)
             )
             while stop_when is not None and not stop_when() and not running.done():
                 await asyncio.sleep(0.005)
@@ -158,8 +161,7 @@ def test_a_node_without_its_journal_or_metadata_ends_with_a_sentence(
     what: str,
 ) -> None:
     monkeypatch.setattr(Failing, "folder", folder)
-    monkeypatch.setattr(main, "OsDisk", Failing)
-    assert ended(settings(tmp_path)) == 1
+    assert ended(settings(tmp_path), disk=Failing()) == 1
     assert what in caplog.text
     assert "bad sector" in caplog.text
     assert "Traceback" not in caplog.text

@@ -21,7 +21,7 @@ from quorate_broker.groups import commands as group_commands
 from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import OsDisk
 from quorate_broker.log.journal import StateJournal
-from quorate_broker.net.peers import Peers
+from quorate_broker.net.mesh import Mesh
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node.context import OFFSETS_TOPIC, NodeContext, Parts
 from quorate_broker.node.controller import Controller
@@ -29,6 +29,7 @@ from quorate_broker.node.disks import Disks
 from quorate_broker.node.leaders import Leaders
 from quorate_broker.node.replicas import Replicas
 from quorate_broker.node.settings import metadata_log, metadata_raft
+from quorate_broker.node.workers import ThreadWorkers
 from quorate_broker.partition.shell import Partition
 from quorate_broker.raft.messages import Message, Peer
 from quorate_broker.testing.stand import HandClock
@@ -52,13 +53,13 @@ class Alone:
         source = random.Random(1)
         datadir = DataDir.open(self.disk, self.settings.data_dir, 1, "disk-1")
         self.datadir = datadir
-        self.disks = Disks(2, lambda error: self.failures.append("journal"))
+        self.disks = Disks(ThreadWorkers(2), lambda error: self.failures.append("journal"))
         self.disks.use_journal(StateJournal.open(self.disk, datadir.journal_path))
         me = Peer(ME.node_id, ME.incarnation)
         self.shelf = shelves.Shelf(
             shelves.Parts(me, self.disk, datadir, self.disks, self.clock, source), self
         )
-        peers = Peers(me, self, self.clock, source)  # type: ignore[arg-type]
+        peers = Mesh(me, self, self.clock, source, ("", 0))  # type: ignore[arg-type]
         logs, raft = metadata_log(self.settings), metadata_raft(self.settings)
         wanted = shelves.Wanted(shelves.METADATA_TOPIC, 0, (ME,), logs, raft)
         metadata = await self.shelf.open(wanted)

@@ -1,7 +1,7 @@
 """Frames between brokers.
 
     u32 length   of everything behind it
-    u8  kind     HELLO, WELCOME, RAFT, REQUEST, RESPONSE, SOFT
+    u8  kind     HELLO, WELCOME, RAFT, REQUEST, RESPONSE, SOFT, BEATS
     u64 id       correlation of a request and its response, else 0
     u32 head     length of the msgpack head
     u32 crc      CRC-32C of head and bulk (a batch's own CRC covers neither offset nor epoch)
@@ -12,7 +12,8 @@ A length is checked against a limit before anything is allocated for it: a small
 ends have greeted, then `MAX_FRAME`; a frame with a bad length or CRC ends its connection (Raft and
 the callers repeat what was lost). A peer that is gone without a word, with its address perhaps, is
 noticed by the kernel within `LOST_MS`: what it does not acknowledge, or a probe of an idle line.
-Frames own their bytes: a batch may stay in the log's tail long after its frame. Read next: `peers`.
+Frames own their bytes: a batch may stay in the log's tail long after its frame. The small messages
+of all groups to one broker in one loop turn share a frame, BEATS. Read next: `lines`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import crc32c
+import msgspec
 
 Buffer = bytes | bytearray | memoryview
 
@@ -33,6 +35,8 @@ MAX_FRAME = 128 * 1024 * 1024
 MAX_GREETING = 64 * 1024
 LOST_MS = 5_000
 MAX_UNSENT = 64 * 1024 * 1024
+MAX_BEATS = 1_024
+"""Messages in one frame."""
 _SCRATCH = 256 * 1024
 _HEADER = struct.Struct(">IBQII")
 _BEHIND_LENGTH = _HEADER.size - 4
@@ -45,6 +49,14 @@ class Kind(enum.IntEnum):
     REQUEST = 4
     RESPONSE = 5
     SOFT = 6
+    BEATS = 7
+
+
+class RaftHead(msgspec.Struct, frozen=True, array_like=True):
+    """A Raft message without its batches; RAFT has one and BEATS a list of those without any."""
+
+    group: str
+    message: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,7 @@ class RpcProtocol(asyncio.BufferedProtocol):
         self._reader.limit = MAX_GREETING
         self._pending: list[Buffer] = []
         self._pending_size = 0
+        self._beats: list[RaftHead] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -188,18 +201,41 @@ class RpcProtocol(asyncio.BufferedProtocol):
 
     def send(self, buffers: Sequence[Buffer]) -> bool:
         """Queue a frame for the end of this loop turn. False: not connected, too much unsent."""
+        if not self._takes_more():
+            return False
+        self._pending.extend(buffers)
+        self._pending_size += sum(map(len, buffers))
+        return True
+
+    def send_beat(self, head: RaftHead) -> bool:
+        """Queue a small message for the frame that all such of this loop turn share."""
+        if not self._takes_more():
+            return False
+        self._beats.append(head)
+        if len(self._beats) >= MAX_BEATS:
+            self._pack_beats()
+        return True
+
+    def _takes_more(self) -> bool:
+        """Whether there is room; if so, a flush is due at the end of this loop turn."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
         if self._pending_size + transport.get_write_buffer_size() > MAX_UNSENT:
             return False
-        if not self._pending:
+        if not self._pending and not self._beats:
             self._loop.call_soon(self._flush)
-        self._pending.extend(buffers)
-        self._pending_size += sum(map(len, buffers))
         return True
 
+    def _pack_beats(self) -> None:
+        heads, self._beats = self._beats, []
+        frame = encode(Kind.BEATS, 0, msgspec.msgpack.encode(heads))
+        self._pending.extend(frame)
+        self._pending_size += sum(map(len, frame))
+
     def _flush(self) -> None:
+        if self._beats:
+            self._pack_beats()
         pending, self._pending, self._pending_size = self._pending, [], 0
         if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(pending)

@@ -1,30 +1,22 @@
-"""The disk threads.
+"""The node's way to its disk: jobs of logs, and the journal of terms and votes.
 
-One queue for the node's logs and a few threads that write and sync; the event loop only hands
-over jobs and hears of their end. Terms and votes of all groups go through one journal, so that a
-hundred elections at once cost one sync; it has a thread of its own, so that no election waits
-behind the logs of a slow disk. Read next: `shelf`.
+The event loop only hands over jobs and hears of their end (`workers` carry them out). Terms and
+votes of all groups go through one journal, so that a hundred elections at once cost one sync.
+Read next: `shelf`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
-import queue
-import threading
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
 from quorate_broker.log.journal import JournalJob, StateJournal, Vote
+from quorate_broker.node.workers import Way, Workers
 from quorate_broker.raft.messages import HardState, Peer
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-_Queue = queue.SimpleQueue[Callable[[], None] | None]
-EXIT_BROKEN = 70
 
 
 class RunsBlocking(Protocol):
@@ -34,12 +26,9 @@ class RunsBlocking(Protocol):
 class Disks:
     """Jobs of logs and of the journal. `failed` is called once when the journal is lost."""
 
-    def __init__(self, threads: int, failed: Callable[[OSError], None]) -> None:
+    def __init__(self, workers: Workers, failed: Callable[[OSError], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: _Queue = queue.SimpleQueue()
-        self._journal_queue: _Queue = queue.SimpleQueue()
-        self._threads = [self._started(self._queue, f"disk-{i}") for i in range(threads)]
-        self._threads.append(self._started(self._journal_queue, "journal"))
+        self._workers = workers
         self._failed = failed
         self.journal_lost = False
         self._journal: StateJournal | None = None
@@ -47,12 +36,7 @@ class Disks:
         self._flying: list[Callable[[], None]] = []
         self._journal_busy = False
 
-    def _started(self, work: _Queue, name: str) -> threading.Thread:
-        thread = threading.Thread(target=self._work, args=(work,), name=name, daemon=True)
-        thread.start()
-        return thread
-
-    async def call(self, blocking: Callable[[], T]) -> T:
+    async def call(self, blocking: Callable[[], T], way: Way = Way.LOGS) -> T:
         """Run something blocking in a disk thread."""
         future: asyncio.Future[T] = self._loop.create_future()
 
@@ -72,7 +56,7 @@ class Disks:
             else:
                 self._tell(settle, result, None)
 
-        self._queue.put(work)
+        self._workers.submit(way, work)
         return await future
 
     def use_journal(self, journal: StateJournal) -> None:
@@ -93,11 +77,9 @@ class Disks:
 
     def run(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
         """Run a job in a thread, then `done` on the loop with its error, if any."""
-        self._enqueue(self._queue, job, done)
+        self._enqueue(Way.LOGS, job, done)
 
-    def _enqueue(
-        self, work_queue: _Queue, job: RunsBlocking, done: Callable[[OSError | None], None]
-    ) -> None:
+    def _enqueue(self, way: Way, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
         def work() -> None:
             try:
                 job.run()
@@ -106,16 +88,7 @@ class Disks:
             else:
                 self._tell(done, None)
 
-        work_queue.put(work)
-
-    def _work(self, work_queue: _Queue) -> None:
-        """One thread's life. What a job raises beyond OSError is our bug: nobody may wait on."""
-        while (work := work_queue.get()) is not None:
-            try:
-                work()
-            except BaseException:
-                log.critical("a disk job broke", exc_info=True)
-                os._exit(EXIT_BROKEN)
+        self._workers.submit(way, work)
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
         """Call back on the loop; a loop that is gone needs no telling."""
@@ -141,7 +114,7 @@ class Disks:
                 self._loop.call_soon(callback)
             return
         self._journal_busy, self._flying = True, waiting
-        self._enqueue(self._journal_queue, job, lambda error: self._journalled(job, error))
+        self._enqueue(Way.VOTES, job, lambda error: self._journalled(job, error))
 
     def _journalled(self, job: JournalJob, error: OSError | None) -> None:
         assert self._journal is not None
@@ -158,10 +131,6 @@ class Disks:
 
     def close(self) -> None:
         """Blocking: finish what runs, close the journal."""
-        for _ in self._threads[:-1]:
-            self._queue.put(None)
-        self._journal_queue.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._workers.close()
         if self._journal is not None:
             self._journal.close()

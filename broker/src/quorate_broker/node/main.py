@@ -3,8 +3,9 @@
     disk -> admin (booting) -> peers -> formation -> metadata -> replicas -> listeners (ready)
 
 Stopping is the same way back: leaderships are handed over first, then the listeners close, then
-the logs. `Node` is also what the parts talk to: it implements `net.peers.Handler` and
-`node.shelf.Outside`, and only passes on. Read next: `shelf` and `controller`.
+the logs. What it knows of the world comes in by argument (`world`). `Node` is also what the parts
+talk to: it implements `net.peers.Handler` and `node.shelf.Outside`, and only passes on.
+Read next: `shelf` and `controller`.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from quorate_broker.log.errors import DataDirError, JournalError
 from quorate_broker.log.journal import StateJournal
 from quorate_broker.net import server
 from quorate_broker.net.limits import Limits
-from quorate_broker.net.peers import Peers
 from quorate_broker.node import requests
 from quorate_broker.node import shelf as shelves
+from quorate_broker.node import world as worlds
 from quorate_broker.node.context import NodeContext, Parts
 from quorate_broker.node.controller import Controller
 from quorate_broker.node.disks import Disks
@@ -49,6 +50,7 @@ from quorate_broker.node.requests import Requests
 from quorate_broker.node.settings import metadata_log, metadata_raft
 from quorate_broker.node.transfer import Transfers
 from quorate_broker.node.view import NodeView
+from quorate_broker.node.world import World
 from quorate_broker.partition.shell import Partition
 from quorate_broker.proxy import app as proxy_app
 from quorate_broker.proxy.local import LocalPort
@@ -73,7 +75,8 @@ async def run(
     disk: Disk | None = None,
 ) -> int:
     """Run one broker until `stop` is set; the process's exit code."""
-    node = Node(settings, clock, source, stop, disk)
+    world = worlds.of_this_machine(settings, clock, source, disk or OsDisk())
+    node = Node(settings, world, stop)
     try:
         await node.run()
     except (*TELLABLE, BaseExceptionGroup) as error:
@@ -97,28 +100,40 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 class Node:
     """See the module's head."""
 
-    def __init__(
-        self,
-        settings: config.Settings,
-        clock: seams.Clock,
-        source: random.Random,
-        stop: asyncio.Event,
-        disk: Disk | None = None,
-    ) -> None:
+    def __init__(self, settings: config.Settings, world: World, stop: asyncio.Event) -> None:
         self.failure: Exception | None = None
+        self.retired = False
+        """The cluster counts this incarnation out: it may never take part again."""
         self._settings = settings
-        self._clock = clock
-        self._random = source
+        self._world = world
+        self._clock = world.clock
+        self._random = world.random
         self._stop = stop
-        self._disk = disk or OsDisk()
-        self._disks = Disks(settings.disk_threads, self._journal_failed)
+        self._disks = Disks(world.workers(), self._journal_failed)
         version = importlib.metadata.version("quorate-broker")
-        self._view = NodeView(settings, version, clock.monotonic_ms())
+        self._view = NodeView(settings, version, self._clock.monotonic_ms())
         self._leaders = Leaders()
         self._parts: Parts | None = None
         self._early: list[tuple[Peer, str, Message]] = []
         self._gossip: Gossiping | None = None
         self._replicas: Replicas | None = None
+
+    # -- what is there once it is a member
+
+    @property
+    def parts(self) -> Parts | None:
+        """None until this node is a member of a cluster."""
+        return self._parts
+
+    @property
+    def context(self) -> NodeContext:
+        """What requests of clients are served by; only for a member."""
+        return self._context
+
+    @property
+    def serving(self) -> bool:
+        """Between having caught up and being asked to stop."""
+        return self._view.serving
 
     # -- start and stop
 
@@ -129,7 +144,7 @@ class Node:
         self._forming = Formation(settings, self._datadir, self._save_node, self._random)
         self._requests = Requests(self._forming)
         me = Peer(self._datadir.node.node_id, self._datadir.node.incarnation)
-        self._peers = Peers(me, self, self._clock, self._random)
+        self._peers = self._world.peers(me, self)
         if self._forming.state.phase is Phase.FORMED:
             self._peers.cluster_id = self._datadir.node.cluster_id
         try:
@@ -147,10 +162,11 @@ class Node:
     async def _live(self, tasks: asyncio.TaskGroup) -> None:
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
-            admin = admin_app.build(self._view, AllowAll())
-            await stack.enter_async_context(
-                http.serving(admin, settings.admin_host, settings.admin_port)
-            )
+            if self._world.listens:
+                admin = admin_app.build(self._view, AllowAll())
+                await stack.enter_async_context(
+                    http.serving(admin, settings.admin_host, settings.admin_port)
+                )
             await stack.enter_async_context(self._peering(tasks))
             genesis = await self._forming.run(self._peers)
             if not self._peers.cluster_id:
@@ -164,7 +180,10 @@ class Node:
             stack.callback(keeper.cancel)
             await parts.controller.form(genesis, self._peers)
             await self._register(parts)
-            await self._open_listeners(stack, tasks, parts)
+            if self._world.listens:
+                await self._open_listeners(stack, tasks, parts)
+            self._view.serving = True
+            self._view.refresh()
             log.info("broker %d of cluster %s serves", settings.node_id, genesis.cluster_id)
             await self._stop.wait()
             self._view.serving = False
@@ -174,10 +193,10 @@ class Node:
     def _open_datadir(self) -> DataDir:
         incarnation = str(seams.new_uuid(self._random))
         path = self._settings.data_dir
-        datadir = DataDir.open(self._disk, path, self._settings.node_id, incarnation)
+        datadir = DataDir.open(self._world.disk, path, self._settings.node_id, incarnation)
         try:
             self._refuse_another_cluster(datadir)
-            self._disks.use_journal(StateJournal.open(self._disk, datadir.journal_path))
+            self._disks.use_journal(StateJournal.open(self._world.disk, datadir.journal_path))
         except BaseException:
             datadir.close()
             raise
@@ -197,13 +216,9 @@ class Node:
 
     @contextlib.asynccontextmanager
     async def _peering(self, tasks: asyncio.TaskGroup) -> AsyncIterator[None]:
-        settings = self._settings
         listening = asyncio.Event()
-        addresses = {seed.node_id: (seed.host, seed.port) for seed in settings.seeds}
-        running = tasks.create_task(
-            self._peers.run(settings.rpc_host, settings.rpc_port, addresses, listening),
-            name="peers",
-        )
+        addresses = {seed.node_id: (seed.host, seed.port) for seed in self._settings.seeds}
+        running = tasks.create_task(self._peers.run(addresses, listening), name="peers")
         try:
             await listening.wait()
             yield
@@ -214,7 +229,9 @@ class Node:
     async def _join(self, me: Peer, voters: tuple[Member, ...]) -> Parts:
         """Open the metadata group and make everything that stands on it."""
         shelf = shelves.Shelf(
-            shelves.Parts(me, self._disk, self._datadir, self._disks, self._clock, self._random),
+            shelves.Parts(
+                me, self._world.disk, self._datadir, self._disks, self._clock, self._random
+            ),
             self,
         )
         wanted = shelves.Wanted(
@@ -299,8 +316,6 @@ class Node:
         await stack.enter_async_context(
             http.serving(proxy, settings.proxy_host, settings.proxy_port)
         )
-        self._view.serving = True
-        self._view.refresh()
 
     async def _append(
         self, topic_id: uuid.UUID, index: int, batch: bytearray, timeout_ms: int
@@ -392,6 +407,13 @@ class Node:
         if self._parts is not None:
             self._parts.shelf.peer_lost(node_id)
         self._view.refresh_soon()
+
+    def on_retired(self, told_by: Peer) -> None:
+        if not self.retired:
+            log.warning(
+                "broker %d says that this one has been replaced or removed", told_by.node_id
+            )
+            self.retired = True
 
 
 def _same(mine: commands.RegisterBroker, known: object) -> bool:

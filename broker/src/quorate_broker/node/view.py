@@ -264,7 +264,10 @@ class NodeView:
 
     def _disk(self) -> DiskSpace:
         path = self._settings.data_dir
-        usage = shutil.disk_usage(path)
+        try:
+            usage = shutil.disk_usage(path)
+        except OSError:  # it has none of its own: a simulator's
+            return DiskSpace(path, 0, 0)
         return DiskSpace(path, usage.free, usage.total)
 
 
