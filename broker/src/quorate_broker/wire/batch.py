@@ -6,7 +6,8 @@ segment, what a fetch returns. The broker reads its 61-byte header and writes tw
 
 An *internal entry* is Raft's own (a term began, membership changed, the log's start moved): a
 control batch with no record and a last offset delta of -1. It takes an index but no offset, and
-Kafka's own readers step over it. Next: `records` for what is inside, `log.log` for where it goes.
+Kafka's own readers step over it. Next: `records` for what is inside, `compacted` for what is left
+of a batch, `log.log` for where it goes.
 
     0 base offset   8 length   12 leader epoch   16 magic   17 crc   21 attributes
     23 last offset delta   27 base timestamp   35 max timestamp   43 producer id
@@ -41,6 +42,8 @@ CODEC_MASK = 0x07
 LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
+DELETE_HORIZON = 0x40
+"""The base timestamp is the time from which the batch's tombstones may go (KIP-534)."""
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_AT = 8
@@ -49,7 +52,7 @@ _EPOCH_AT = 12
 _CRC_AT = 17
 _CRC_FROM = 21  # the first byte that the CRC covers
 _MAX_TIMESTAMP_AT = 35
-_LEAST_LENGTH = HEADER_SIZE - _LENGTH_END
+LEAST_LENGTH = HEADER_SIZE - _LENGTH_END
 _MAX_SEQUENCE = 2**31 - 1
 
 _INT32 = struct.Struct(">i")
@@ -111,6 +114,11 @@ class BatchHeader(msgspec.Struct, frozen=True):
         return self.attributes & CODEC_MASK
 
     @property
+    def delete_horizon_ms(self) -> int | None:
+        """When tombstones of this batch may go; None until compaction has met one in it."""
+        return self.base_timestamp if self.attributes & DELETE_HORIZON else None
+
+    @property
     def last_sequence(self) -> int:
         """Sequence number of the last record; wraps from 2^31 - 1 to 0. -1: no producer."""
         if self.base_sequence < 0:
@@ -154,7 +162,7 @@ def parse_header(buf: Buffer, at: int = 0) -> BatchHeader:
         raise BatchError(
             ErrorCode.INVALID_RECORD, f"record format {header.magic}; only version 2 is kept"
         )
-    if not _LEAST_LENGTH <= header.length <= LIMITS.batch_bytes:
+    if not LEAST_LENGTH <= header.length <= LIMITS.batch_bytes:
         raise BatchError(ErrorCode.CORRUPT_MESSAGE, f"a batch of {header.length} bytes")
     if header.base_offset < 0 or header.count < 0:
         raise BatchError(ErrorCode.CORRUPT_MESSAGE, "a batch with a negative offset or count")
@@ -286,10 +294,10 @@ def build(  # noqa: PLR0913 - the fields of a header, by name
     codec = Codec(attributes & CODEC_MASK)
     payload = compression.compress(codec, bytes(plain)) if codec else plain
     deltas = [record.timestamp_delta for record in records]
-    return _assemble(
+    return assemble(
         BatchHeader(
             base_offset=base_offset,
-            length=_LEAST_LENGTH + len(payload),
+            length=LEAST_LENGTH + len(payload),
             leader_epoch=leader_epoch,
             magic=MAGIC,
             crc=0,
@@ -306,7 +314,8 @@ def build(  # noqa: PLR0913 - the fields of a header, by name
     )
 
 
-def _assemble(header: BatchHeader, payload: bytes | bytearray) -> bytearray:
+def assemble(header: BatchHeader, payload: bytes | bytearray) -> bytearray:
+    """The bytes of a batch of this header, which knows its length, with their CRC."""
     out = bytearray(header.size)
     _HEADER.pack_into(
         out,
@@ -351,10 +360,10 @@ def build_internal(  # noqa: PLR0913 - the fields of an entry, by name
     assert internals >= 1, "an internal entry counts itself"
     assert base_offset == index - (internals - 1), "index = offset + internal entries before it"
     payload = _INTERNAL.pack(_INTERNAL_VERSION, kind, index, internals) + content
-    return _assemble(
+    return assemble(
         BatchHeader(
             base_offset=base_offset,
-            length=_LEAST_LENGTH + len(payload),
+            length=LEAST_LENGTH + len(payload),
             leader_epoch=leader_epoch,
             magic=MAGIC,
             crc=0,

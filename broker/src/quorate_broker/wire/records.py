@@ -31,18 +31,41 @@ def encode(records: Iterable[Record]) -> bytearray:
     """The payload of a batch; offset deltas are counted from 0 in the order given."""
     out = bytearray()
     for offset_delta, record in enumerate(records):
-        body = bytearray(1)  # attributes, unused in v2
-        _write_varint(body, record.timestamp_delta)
-        _write_varint(body, offset_delta)
-        _write_bytes(body, record.key)
-        _write_bytes(body, record.value)
-        _write_varint(body, len(record.headers))
-        for name, value in record.headers:
-            _write_bytes(body, name.encode())
-            _write_bytes(body, value)
-        _write_varint(out, len(body))
-        out += body
+        _encode_one(out, record, offset_delta)
     return out
+
+
+def encode_in_place(records: Iterable[Record]) -> bytearray:
+    """The payload of a batch that may have lost records: each keeps its own offset delta."""
+    out = bytearray()
+    for record in records:
+        _encode_one(out, record, record.offset_delta)
+    return out
+
+
+def later(record: Record, shift_ms: int) -> Record:
+    """The record with its time counted from a base that is `shift_ms` earlier."""
+    return Record(
+        record.key,
+        record.value,
+        record.headers,
+        record.timestamp_delta + shift_ms,
+        record.offset_delta,
+    )
+
+
+def _encode_one(out: bytearray, record: Record, offset_delta: int) -> None:
+    body = bytearray(1)  # attributes, unused in v2
+    _write_varint(body, record.timestamp_delta)
+    _write_varint(body, offset_delta)
+    _write_bytes(body, record.key)
+    _write_bytes(body, record.value)
+    _write_varint(body, len(record.headers))
+    for name, value in record.headers:
+        _write_bytes(body, name.encode())
+        _write_bytes(body, value)
+    _write_varint(out, len(body))
+    out += body
 
 
 def decode(payload: bytes, count: int) -> list[Record]:
