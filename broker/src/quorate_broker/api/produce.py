@@ -116,7 +116,7 @@ def _require_in_sync(context: Context, topic: Topic, index: int) -> None:
     if asked == 1:
         return
     have = len(context.leader(topic.id, index).isr)
-    if have < min(asked, len(topic.partitions[index].voters)):
+    if have < min(asked, len(topic.partitions[index].wanted)):
         raise KafkaError(
             ErrorCode.NOT_ENOUGH_REPLICAS, f"{have} replicas are in sync, {asked} are asked for"
         )

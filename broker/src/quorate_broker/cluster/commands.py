@@ -30,6 +30,35 @@ class RegisterBroker(msgspec.Struct, frozen=True, tag="register-broker"):
     listeners: tuple[Endpoint, ...]
     rack: str | None
     version: str
+    feature_level: int = 1
+
+
+class AdmitBroker(msgspec.Struct, frozen=True, tag="admit-broker"):
+    """A broker with an empty disk wants to be a member; answered with `Admitted`.
+
+    `replace`: whoever asks has seen that no other disk of this id is connected.
+    """
+
+    node_id: int
+    incarnation: str
+    rpc_host: str
+    rpc_port: int
+    feature_level: int
+    replace: bool = False
+
+
+class DrainBroker(msgspec.Struct, frozen=True, tag="drain-broker"):
+    """Decommission a broker, or take that back."""
+
+    node_id: int
+    draining: bool
+
+
+class RemoveBroker(msgspec.Struct, frozen=True, tag="remove-broker"):
+    """End the membership of a broker that is drained; nothing happens where it has ended."""
+
+    node_id: int
+    incarnation: str
 
 
 class NewTopic(msgspec.Struct, frozen=True):
@@ -73,6 +102,54 @@ class CreatePartitions(msgspec.Struct, frozen=True, tag="create-partitions"):
     request: str = ""
 
 
+class Reassignment(msgspec.Struct, frozen=True):
+    """Node ids, the preferred leader first; None: back to where the partition lives."""
+
+    topic: str
+    index: int
+    replicas: tuple[int, ...] | None
+    keep_factor: bool = False
+    """Refuse another number of replicas than there are."""
+
+
+class ReassignPartitions(msgspec.Struct, frozen=True, tag="reassign-partitions"):
+    """Answered with one `TopicResult` for each, in that order."""
+
+    partitions: tuple[Reassignment, ...]
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A leader saw its group consist of `voters` while metadata stood at `moves`."""
+
+    topic_id: str
+    index: int
+    moves: int
+    voters: tuple[Member, ...]
+
+
+class SettlePartitions(msgspec.Struct, frozen=True, tag="settle-partitions"):
+    """Settles those of which that is still the last word."""
+
+    partitions: tuple[Settled, ...]
+
+
+class ConfigChange(msgspec.Struct, frozen=True):
+    """What a topic shall set for itself, and what it shall leave to the default again."""
+
+    name: str
+    put: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+    replace: bool = False
+    """Everything that is not in `put` goes back to its default."""
+
+
+class ChangeTopicConfigs(msgspec.Struct, frozen=True, tag="change-topic-configs"):
+    """Answered with one `TopicResult` for each, in that order."""
+
+    changes: tuple[ConfigChange, ...]
+    validate_only: bool = False
+
+
 class AllocateProducerIds(msgspec.Struct, frozen=True, tag="allocate-producer-ids"):
     """Hand out the next block of producer ids."""
 
@@ -84,6 +161,12 @@ Command = (
     | DeleteTopics
     | CreatePartitions
     | AllocateProducerIds
+    | AdmitBroker
+    | DrainBroker
+    | RemoveBroker
+    | ReassignPartitions
+    | SettlePartitions
+    | ChangeTopicConfigs
 )
 
 
@@ -120,4 +203,10 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str | None = None
 
 
-Reply = TopicResults | ProducerIds | Done | Refused
+class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
+    """Welcome to this cluster."""
+
+    cluster_id: str
+
+
+Reply = TopicResults | ProducerIds | Admitted | Done | Refused

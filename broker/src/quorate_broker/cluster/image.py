@@ -2,7 +2,8 @@
 
 Every broker holds one image of the committed log, and answers clients from it; the metadata
 leader holds a second one inside its `machine`, which runs ahead by what is not committed yet.
-`replay` is the only way to change an image. Read next: `machine`.
+`replay` is the only way to change an image, besides `restore` from a snapshot of another one.
+Where partitions live and move is in `places`; read next: that, then `machine`.
 """
 
 from __future__ import annotations
@@ -12,22 +13,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quorate_broker.cluster import records
+from quorate_broker.cluster import places, records, snapshot
+from quorate_broker.cluster.places import PartitionInfo as PartitionInfo
 from quorate_broker.cluster.records import Endpoint, Member
 from quorate_broker.wire import batch
 
-
-@dataclass(frozen=True, slots=True)
-class PartitionInfo:
-    """Where one partition lives. The first replica is the preferred leader."""
-
-    index: int
-    voters: tuple[Member, ...]
-
-    @property
-    def replicas(self) -> tuple[int, ...]:
-        """Node ids, preferred leader first."""
-        return tuple(voter.node_id for voter in self.voters)
+MAX_METADATA_VOTERS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +45,7 @@ class Broker:
     listeners: tuple[Endpoint, ...]
     rack: str | None
     version: str
+    feature_level: int = 1
 
     def endpoint(self, listener: str) -> Endpoint | None:
         """Where this broker serves the listener of that name."""
@@ -61,28 +53,46 @@ class Broker:
 
 
 class Image:
-    """Topics, brokers, voters and counters. `version` moves with every record."""
+    """Topics, brokers, members and counters. `version` moves with every record."""
 
     __slots__ = (
+        "addresses",
         "brokers",
         "cluster_id",
+        "draining",
         "feature_level",
+        "members",
         "next_producer_id",
+        "retired",
         "topics",
         "topics_by_id",
         "version",
-        "voters",
     )
 
     def __init__(self) -> None:
         self.cluster_id = ""
         self.feature_level = 0
-        self.voters: tuple[Member, ...] = ()
+        self.members: tuple[Member, ...] = ()
+        """Everyone who was admitted, in order of id, registered or not."""
+        self.retired: dict[str, int] = {}
+        """Incarnations that are void for ever, with the node id they had."""
+        self.draining: frozenset[int] = frozenset()
+        self.addresses: dict[int, tuple[str, int]] = {}
+        """Of traffic between brokers, as far as they are known."""
         self.brokers: dict[int, Broker] = {}
         self.topics: dict[str, Topic] = {}
         self.topics_by_id: dict[uuid.UUID, Topic] = {}
         self.next_producer_id = 0
         self.version = 0
+
+    @property
+    def metadata_voters(self) -> tuple[Member, ...]:
+        """Who votes in the metadata group; every other member follows it as a learner."""
+        return self.members[:MAX_METADATA_VOTERS]
+
+    def member(self, node_id: int) -> Member | None:
+        """The present incarnation of a node id."""
+        return next((one for one in self.members if one.node_id == node_id), None)
 
     def replay(self, record: batch.Record, offset: int) -> None:
         """Apply one record of the metadata log."""
@@ -94,23 +104,136 @@ class Image:
         match record:
             case records.ClusterFormed():
                 self.cluster_id = record.cluster_id
-                self.voters = record.voters
+                self.members = tuple(sorted(record.voters))
                 self.feature_level = record.feature_level
-            case records.BrokerRegistered():
-                self.brokers[record.node_id] = _broker(record)
-            case records.TopicCreated():
-                self._put(_topic(record))
-            case records.PartitionsAdded():
-                self._put(_grown(self.topics_by_id[uuid.UUID(record.topic_id)], record))
-            case records.TopicDeleted():
-                topic = self.topics_by_id.pop(uuid.UUID(record.topic_id))
-                del self.topics[topic.name]
+            case records.FeatureLevelRaised():
+                self.feature_level = record.feature_level
             case records.ProducerIdsAllocated():
                 self.next_producer_id = record.next_id
+            case (
+                records.TopicCreated()
+                | records.TopicDeleted()
+                | records.PartitionsAdded()
+                | records.PartitionsReassigned()
+                | records.PartitionSettled()
+                | records.TopicConfigChanged()
+            ):
+                self._apply_to_topic(record)
+            case _:
+                self._apply_to_member(record)
+
+    def _apply_to_topic(self, record: records.TopicRecord) -> None:
+        if isinstance(record, records.TopicCreated):
+            self._put(_topic(record))
+            return
+        topic = self.topics_by_id[uuid.UUID(record.topic_id)]
+        match record:
+            case records.TopicDeleted():
+                del self.topics[topic.name], self.topics_by_id[topic.id]
+            case records.PartitionsAdded():
+                added = places.new(record.partitions, len(topic.partitions))
+                grown = topic.partitions + added
+                self._put(dataclasses.replace(topic, partitions=grown, request=record.request))
+            case records.PartitionsReassigned():
+                self._place(topic, {m.index: places.Moved(m.target) for m in record.moves})
+            case records.PartitionSettled():
+                self._place(topic, {record.index: places.Settled(record.voters)})
+            case records.TopicConfigChanged():
+                self._put(dataclasses.replace(topic, config=record.config))
+
+    def _apply_to_member(self, record: records.MemberRecord) -> None:
+        node_id = record.node_id
+        match record:
+            case records.BrokerRegistered():
+                self.brokers[node_id] = _broker(record)
+                self.addresses[node_id] = (record.rpc_host, record.rpc_port)
+            case records.BrokerAdmitted():
+                self._admit(Member(node_id, record.incarnation))
+                self.addresses[node_id] = (record.rpc_host, record.rpc_port)
+            case records.BrokerReplaced():
+                self._retire(Member(node_id, record.old))
+                self._admit(Member(node_id, record.new))
+                self.addresses[node_id] = (record.rpc_host, record.rpc_port)
+                self._replace(Member(node_id, record.old), Member(node_id, record.new))
+            case records.BrokerRemoved():
+                self._retire(Member(node_id, record.incarnation))
+                self.draining -= {node_id}
+                self.addresses.pop(node_id, None)
+            case records.BrokerDraining():
+                changed = frozenset({node_id})
+                self.draining = (
+                    self.draining | changed if record.draining else self.draining - changed
+                )
+
+    def _admit(self, member: Member) -> None:
+        self.members = tuple(sorted((*self.members, member)))
+
+    def _retire(self, member: Member) -> None:
+        self.members = tuple(one for one in self.members if one != member)
+        self.retired[member.incarnation] = member.node_id
+        self.brokers.pop(member.node_id, None)
+
+    def _replace(self, old: Member, new: Member) -> None:
+        for topic in tuple(self.topics.values()):
+            changes = {
+                one.index: places.Moved(target)
+                for one in topic.partitions
+                if (target := one.replaced(old, new)) is not None
+            }
+            if changes:
+                self._place(topic, changes)
+
+    def _place(self, topic: Topic, changes: Mapping[int, places.Change]) -> None:
+        partitions = list(topic.partitions)
+        for index, change in changes.items():
+            partitions[index] = partitions[index].changed(change)
+        self._put(dataclasses.replace(topic, partitions=tuple(partitions)))
 
     def _put(self, topic: Topic) -> None:
         self.topics[topic.name] = topic
         self.topics_by_id[topic.id] = topic
+
+    # -- snapshots
+
+    def encode(self) -> bytes:
+        """Everything, for `restore`; the same image gives the same bytes."""
+        return snapshot.encode(
+            snapshot.State(
+                cluster_id=self.cluster_id,
+                feature_level=self.feature_level,
+                members=self.members,
+                retired=dict(sorted(self.retired.items())),
+                draining=tuple(sorted(self.draining)),
+                addresses=dict(sorted(self.addresses.items())),
+                brokers=tuple(_registered(self.brokers[i]) for i in sorted(self.brokers)),
+                topics=tuple(_stored(self.topics[name]) for name in sorted(self.topics)),
+                next_producer_id=self.next_producer_id,
+                version=self.version,
+            )
+        )
+
+    @staticmethod
+    def decode(content: bytes) -> Image:
+        """A new image; raises ValueError on what `encode` did not write."""
+        image = Image()
+        image.restore(content)
+        return image
+
+    def restore(self, content: bytes) -> None:
+        """Become the image that was encoded; ValueError leaves this one as it is."""
+        state = snapshot.decode(content)
+        topics = [_loaded(stored) for stored in state.topics]
+        self.cluster_id = state.cluster_id
+        self.feature_level = state.feature_level
+        self.members = state.members
+        self.retired = dict(state.retired)
+        self.draining = frozenset(state.draining)
+        self.addresses = dict(state.addresses)
+        self.brokers = {one.node_id: _broker(one) for one in state.brokers}
+        self.topics = {topic.name: topic for topic in topics}
+        self.topics_by_id = {topic.id: topic for topic in topics}
+        self.next_producer_id = state.next_producer_id
+        self.version = state.version
 
 
 def _broker(record: records.BrokerRegistered) -> Broker:
@@ -122,17 +245,53 @@ def _broker(record: records.BrokerRegistered) -> Broker:
         record.listeners,
         record.rack,
         record.version,
+        record.feature_level,
+    )
+
+
+def _registered(broker: Broker) -> records.BrokerRegistered:
+    return records.BrokerRegistered(
+        broker.node_id,
+        broker.incarnation,
+        broker.rpc_host,
+        broker.rpc_port,
+        broker.listeners,
+        broker.rack,
+        broker.version,
+        broker.feature_level,
     )
 
 
 def _topic(record: records.TopicCreated) -> Topic:
-    partitions = tuple(PartitionInfo(i, voters) for i, voters in enumerate(record.partitions))
+    partitions = places.new(record.partitions, 0)
     topic_id = uuid.UUID(record.topic_id)
     return Topic(record.name, topic_id, partitions, record.config, record.internal, record.request)
 
 
-def _grown(topic: Topic, record: records.PartitionsAdded) -> Topic:
-    first = len(topic.partitions)
-    added = tuple(PartitionInfo(first + i, voters) for i, voters in enumerate(record.partitions))
-    partitions = topic.partitions + added
-    return dataclasses.replace(topic, partitions=partitions, request=record.request)
+def _stored(topic: Topic) -> snapshot.StoredTopic:
+    return snapshot.StoredTopic(
+        topic.name,
+        str(topic.id),
+        tuple(
+            snapshot.StoredPartition(one.voters, one.target, one.former, one.moves)
+            for one in topic.partitions
+        ),
+        dict(topic.config),
+        topic.internal,
+        topic.request,
+    )
+
+
+def _loaded(stored: snapshot.StoredTopic) -> Topic:
+    partitions = tuple(
+        PartitionInfo(index, one.voters, one.target, one.moves, one.former)
+        for index, one in enumerate(stored.partitions)
+    )
+    return Topic(
+        stored.name,
+        uuid.UUID(stored.topic_id),
+        partitions,
+        stored.config,
+        stored.internal,
+        stored.request,
+    )

@@ -3,7 +3,13 @@
 One record is one tagged msgpack map: self-describing, so that a newer broker may add fields
 (older ones skip them) and an unknown kind of record is met by name. `FEATURE_LEVEL` names the set
 of kinds below; a cluster that was formed at one level never meets records of a higher one before
-every broker knows them. Read next: `image`.
+every broker knows them: each says at registration what it knows, and when the last one does, the
+leader writes `FeatureLevelRaised`, the first record of the new level.
+
+    level 1   clusters, brokers, topics, producer ids
+    level 2   brokers come, go and are replaced; partitions move; topics' configurations change
+
+Read next: `image`.
 """
 
 from __future__ import annotations
@@ -12,11 +18,13 @@ import msgspec
 
 from quorate_broker.wire import batch
 
-FEATURE_LEVEL = 1
+FEATURE_LEVEL = 2
+MOVING = 2
+"""The level from which on members and replicas may change."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """A voter: a node id together with the incarnation of its disk."""
+    """A member: a node id together with the incarnation of its disk."""
 
     node_id: int
     incarnation: str
@@ -48,6 +56,8 @@ class BrokerRegistered(msgspec.Struct, frozen=True, tag="broker-registered"):
     listeners: tuple[Endpoint, ...]
     rack: str | None
     version: str
+    feature_level: int = 1
+    """The highest that this broker understands."""
 
 
 class TopicCreated(msgspec.Struct, frozen=True, tag="topic-created"):
@@ -81,6 +91,74 @@ class ProducerIdsAllocated(msgspec.Struct, frozen=True, tag="producer-ids-alloca
     next_id: int
 
 
+class FeatureLevelRaised(msgspec.Struct, frozen=True, tag="feature-level-raised"):
+    """Every member understands this level: records of it may follow."""
+
+    feature_level: int
+
+
+class BrokerAdmitted(msgspec.Struct, frozen=True, tag="broker-admitted"):
+    """A broker of a new id is a member from now on."""
+
+    node_id: int
+    incarnation: str
+    rpc_host: str
+    rpc_port: int
+
+
+class BrokerReplaced(msgspec.Struct, frozen=True, tag="broker-replaced"):
+    """A member lost its disk: incarnation `old` is void for ever, and `new` takes its places."""
+
+    node_id: int
+    old: str
+    new: str
+    rpc_host: str
+    rpc_port: int
+
+
+class BrokerRemoved(msgspec.Struct, frozen=True, tag="broker-removed"):
+    """A drained broker is a member no longer; its incarnation is void for ever."""
+
+    node_id: int
+    incarnation: str
+
+
+class BrokerDraining(msgspec.Struct, frozen=True, tag="broker-draining"):
+    """Replicas are to leave this broker (decommission), or may come again (recommission)."""
+
+    node_id: int
+    draining: bool
+
+
+class Move(msgspec.Struct, frozen=True, array_like=True):
+    """A partition's replicas shall be `target`, the preferred leader first."""
+
+    index: int
+    target: tuple[Member, ...]
+
+
+class PartitionsReassigned(msgspec.Struct, frozen=True, tag="partitions-reassigned"):
+    """Where partitions of one topic are to live; replaces what was wanted before."""
+
+    topic_id: str
+    moves: tuple[Move, ...]
+
+
+class PartitionSettled(msgspec.Struct, frozen=True, tag="partition-settled"):
+    """The group of this partition consists of `voters` now, and of nobody else."""
+
+    topic_id: str
+    index: int
+    voters: tuple[Member, ...]
+
+
+class TopicConfigChanged(msgspec.Struct, frozen=True, tag="topic-config-changed"):
+    """All that the topic sets for itself from now on."""
+
+    topic_id: str
+    config: dict[str, str]
+
+
 MetadataRecord = (
     ClusterFormed
     | BrokerRegistered
@@ -88,7 +166,25 @@ MetadataRecord = (
     | PartitionsAdded
     | TopicDeleted
     | ProducerIdsAllocated
+    | FeatureLevelRaised
+    | BrokerAdmitted
+    | BrokerReplaced
+    | BrokerRemoved
+    | BrokerDraining
+    | PartitionsReassigned
+    | PartitionSettled
+    | TopicConfigChanged
 )
+
+TopicRecord = (
+    TopicCreated
+    | TopicDeleted
+    | PartitionsAdded
+    | PartitionsReassigned
+    | PartitionSettled
+    | TopicConfigChanged
+)
+MemberRecord = BrokerRegistered | BrokerAdmitted | BrokerReplaced | BrokerRemoved | BrokerDraining
 
 _decoder = msgspec.msgpack.Decoder(MetadataRecord)
 _encoder = msgspec.msgpack.Encoder()

@@ -27,7 +27,7 @@ from quorate_broker.admin import serve as http
 from quorate_broker.api.principal import AllowAll
 from quorate_broker.cluster import commands
 from quorate_broker.cluster.genesis import Phase
-from quorate_broker.cluster.records import Endpoint, Member
+from quorate_broker.cluster.records import FEATURE_LEVEL, Endpoint, Member
 from quorate_broker.errors import KafkaError
 from quorate_broker.log.datadir import DataDir, NodeFile
 from quorate_broker.log.disk import Disk, OsDisk
@@ -295,6 +295,7 @@ class Node:
             endpoints,
             settings.rack or None,
             self._view.version,
+            FEATURE_LEVEL,
         )
 
     async def _open_listeners(
@@ -417,5 +418,13 @@ class Node:
 
 
 def _same(mine: commands.RegisterBroker, known: object) -> bool:
-    fields = ("incarnation", "rpc_host", "rpc_port", "listeners", "rack", "version")
+    fields = (
+        "incarnation",
+        "rpc_host",
+        "rpc_port",
+        "listeners",
+        "rack",
+        "version",
+        "feature_level",
+    )
     return all(getattr(mine, field) == getattr(known, field) for field in fields)
