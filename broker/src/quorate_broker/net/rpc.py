@@ -203,6 +203,8 @@ class RpcProtocol(asyncio.BufferedProtocol):
         """Queue a frame for the end of this loop turn. False: not connected, too much unsent."""
         if not self._takes_more():
             return False
+        if self._beats:  # frames leave in the order in which they were sent
+            self._pack_beats()
         self._pending.extend(buffers)
         self._pending_size += sum(map(len, buffers))
         return True
