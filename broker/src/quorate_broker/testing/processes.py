@@ -42,6 +42,8 @@ class Cluster:
     ) -> None:
         self.options = _options(nodes, flanking)
         self.settings = tuple(settings)
+        self.switches: dict[int, dict[str, str]] = {}
+        """By node, what `testing.sabotage` is told; a node with switches runs by its command line."""
         self.nodes = {node.node_id: node for node in plan.nodes(self.options, folder)}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         plan.write(list(self.nodes.values()))
@@ -52,13 +54,14 @@ class Cluster:
         """Start these nodes, or all."""
         for node_id in node_ids or self.nodes:
             node = self.nodes[node_id]
-            command = [sys.executable, "-m", "quorate_broker", "run"]
-            command += ["--config", str(node.config_file)]
+            switches = self.switches.get(node_id, {})
+            entry = ["quorate_broker.testing.sabotaged"] if switches else ["quorate_broker", "run"]
+            command = [sys.executable, "-m", *entry, "--config", str(node.config_file)]
             for setting in self.settings:
                 command += ["--set", setting]
             with node.log_file.open("ab") as log:
                 self._processes[node_id] = subprocess.Popen(
-                    command, stdout=log, stderr=log, env=_environment()
+                    command, stdout=log, stderr=log, env=_environment() | switches
                 )
 
     def wait_ready(self, *node_ids: int) -> None:
@@ -77,6 +80,13 @@ class Cluster:
         process = self._processes.pop(node_id)
         process.kill()
         process.wait()
+
+    def exit_code(self, node_id: int) -> int | None:
+        """Of a node that ended by itself, which is forgotten then; None while it runs."""
+        code = self._processes[node_id].poll()
+        if code is not None:
+            del self._processes[node_id]
+        return code
 
     def signal(self, node_id: int, number: signal.Signals) -> None:
         self._processes[node_id].send_signal(number)

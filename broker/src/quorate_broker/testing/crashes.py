@@ -1,0 +1,271 @@
+"""Let a broker die at one durable step, start it again, and check that nothing is missing.
+
+A course is a fixed story that makes a broker take its durable steps: a new disk, a cluster formed,
+topics made and deleted, segments filled, a kill, a recovery, a clean stop. It is told once for each
+crash point; wherever the broker dies, it is started again and the story goes on. At the end every
+value that was acknowledged must be there, once, at the offset that was promised.
+Read next: `sabotage`, the points; `processes`, the brokers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import confluent_kafka
+import confluent_kafka.admin
+from confluent_kafka.cimpl import NewTopic
+
+from quorate_broker.testing import sabotage
+from quorate_broker.testing.processes import Cluster, eventually
+
+KEPT, DROPPED = "kept", "dropped"
+VALUE_BYTES = 10_000
+PATIENCE_S = 40.0
+LEAST_ACKED = 300
+"""Of any story: a check of nothing proves nothing."""
+SETTINGS = ("log.segment.bytes=1048576", "log.preallocate.bytes=65536")
+_CLIENT = {
+    "socket.timeout.ms": 3000,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 200,
+    "topic.metadata.refresh.interval.ms": 1000,
+    "log_level": 0,
+}
+
+
+@dataclasses.dataclass(slots=True)
+class Outcome:
+    """What became of one story."""
+
+    died: int = 0
+    """How often the broker died at its point: 1, or the point was not reached."""
+    seen: frozenset[str] = frozenset()
+    """Points that were passed."""
+    acked: dict[int, int] = dataclasses.field(default_factory=dict)
+    """Value to offset, of each partition's values."""
+    faults: list[str] = dataclasses.field(default_factory=list)
+    """What must not be; empty when all is well."""
+
+
+class Victim:
+    """A broker of a cluster that is started again whenever it died at its point."""
+
+    def __init__(self, cluster: Cluster, node_id: int, point: sabotage.Point | None) -> None:
+        self.cluster = cluster
+        self.node_id = node_id
+        self.outcome = Outcome()
+        self._seen_file = cluster.nodes[node_id].directory / "seen"
+        self._switches = {sabotage.SEEN: str(self._seen_file)}
+        if point is not None:
+            self._switches[sabotage.POINT] = str(point)
+        self._lock = threading.RLock()
+        self._watching = threading.Event()
+        self._watching.set()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        """With its switches; from now on it is watched."""
+        with self._lock:
+            self.cluster.switches[self.node_id] = dict(self._switches)
+            self.cluster.start(self.node_id)
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def _watch(self) -> None:
+        while self._watching.is_set():
+            with self._lock:
+                if self.node_id in self.cluster.running:
+                    self._look()
+            time.sleep(0.02)
+
+    def _look(self) -> None:
+        code = self.cluster.exit_code(self.node_id)
+        if code is None:
+            return
+        if code == sabotage.EXIT_CRASHED:
+            self.outcome.died += 1
+            self._switches.pop(sabotage.POINT, None)
+        else:
+            self.outcome.faults.append(f"ended with {code}:\n{self.cluster.log(self.node_id)}")
+            self._watching.clear()
+            return
+        self.start()
+
+    def kill(self) -> None:
+        """SIGKILL, and start again."""
+        with self._lock:
+            if self.node_id in self.cluster.running:
+                self.cluster.kill(self.node_id)
+                self.start()
+
+    def stop(self) -> None:
+        """SIGTERM, and start again, whether it ended well or died on the way at its point."""
+        with self._lock:
+            if self.node_id not in self.cluster.running:
+                return
+            self.cluster.signal(self.node_id, signal.SIGTERM)
+            code = self.cluster.wait_ended(self.node_id)
+            if code == sabotage.EXIT_CRASHED:
+                self.outcome.died += 1
+                self._switches.pop(sabotage.POINT, None)
+            elif code != 0:
+                self.outcome.faults.append(f"SIGTERM ended with {code}")
+            self.start()
+
+    def close(self) -> Outcome:
+        """No more watching; what was seen."""
+        self._watching.clear()
+        self._thread.join()
+        if self._seen_file.exists():
+            self.outcome.seen = frozenset(self._seen_file.read_text().splitlines())
+        return self.outcome
+
+
+class Writer:
+    """An idempotent producer of 0, 1, 2 …; each value is written until it is acknowledged."""
+
+    def __init__(self, cluster: Cluster, outcome: Outcome) -> None:
+        more = {"enable.idempotence": True, "acks": "all", "linger.ms": 1}
+        self._producer = confluent_kafka.Producer(
+            {**_CLIENT, **more, "bootstrap.servers": cluster.bootstrap}
+        )
+        self._outcome = outcome
+        self._next = 0
+
+    def write(self, count: int) -> None:
+        """As many more, all acknowledged."""
+        before = len(self._outcome.acked)
+        for _ in range(count):
+            value = b"%d " % self._next
+            self._next += 1
+            self._producer.produce(
+                KEPT, value.ljust(VALUE_BYTES, b"."), partition=0, on_delivery=self._delivered
+            )
+        self._producer.flush(PATIENCE_S)
+        missing = count - (len(self._outcome.acked) - before)
+        if missing:
+            self._outcome.faults.append(f"{missing} of {count} writes were not acknowledged")
+
+    def _delivered(self, error: object, message: Any) -> None:
+        if error is None:
+            self._outcome.acked[number(message.value())] = message.offset()
+        else:
+            self._outcome.faults.append(f"a write failed: {error}")
+
+
+def number(value: bytes) -> int:
+    return int(value.split(b" ", 1)[0])
+
+
+def alone(folder: pathlib.Path, point: sabotage.Point | None) -> Outcome:
+    """One broker's whole life: what is acknowledged stands on its disk alone."""
+    cluster = Cluster(folder, nodes=1, settings=SETTINGS)
+    victim = Victim(cluster, 1, point)
+    outcome = victim.outcome
+    try:
+        victim.start()
+        topics = Topics(cluster)
+        topics.make(KEPT, {})
+        topics.make(DROPPED, {})
+        writer = Writer(cluster, outcome)
+        writer.write(150)
+        topics.drop(DROPPED)
+        victim.kill()
+        writer.write(150)
+        victim.stop()
+        writer.write(20)
+        outcome.faults += check(cluster, outcome.acked)
+    finally:
+        victim.close()
+        cluster.stop()
+    return outcome
+
+
+def course_of(point: sabotage.Point) -> Callable[[pathlib.Path, sabotage.Point | None], Outcome]:
+    """The story in which a broker comes to this point."""
+    return alone
+
+
+class Topics:
+    """Makes and drops topics, until that is done."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        config = {**_CLIENT, "bootstrap.servers": cluster.bootstrap}
+        self._admin = confluent_kafka.admin.AdminClient(config)
+
+    def make(self, name: str, config: Mapping[str, str], replicas: int = -1) -> None:
+        def made() -> bool:
+            new = NewTopic(name, 1, replicas, config=dict(config))
+            self._ask(lambda: self._admin.create_topics([new], request_timeout=3)[name])
+            return self._is_there(name) is True
+
+        eventually(made, f"topic {name}", PATIENCE_S)
+
+    def drop(self, name: str) -> None:
+        def dropped() -> bool:
+            self._ask(lambda: self._admin.delete_topics([name], request_timeout=3)[name])
+            return self._is_there(name) is False
+
+        eventually(dropped, f"no topic {name}", PATIENCE_S)
+
+    def _ask(self, question: Callable[[], Any]) -> None:
+        """Whether it worked is seen by looking."""
+        try:
+            question().result(5)
+        except (confluent_kafka.KafkaException, TimeoutError):
+            return
+
+    def _is_there(self, name: str) -> bool | None:
+        """None: nobody answers."""
+        try:
+            return name in self._admin.list_topics(timeout=3).topics
+        except confluent_kafka.KafkaException:
+            return None
+
+
+def check(cluster: Cluster, acked: Mapping[int, int]) -> list[str]:
+    """Everything that was acknowledged is there, once, in order, at its offset."""
+    read = read_all(cluster)
+    values = [value for value, _ in read]
+    faults = []
+    if values != sorted(set(values)):
+        faults.append("values are doubled or out of order")
+    at = dict(read)
+    for value, offset in acked.items():
+        if at.get(value) != offset:
+            faults.append(f"value {value}, acknowledged at {offset}, is at {at.get(value)}")
+    return faults
+
+
+def read_all(cluster: Cluster) -> list[tuple[int, int]]:
+    """(value, offset) of all that partition 0 holds."""
+    more = {"group.id": "nobody", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    consumer = confluent_kafka.Consumer({**_CLIENT, **more, "bootstrap.servers": cluster.bootstrap})
+    try:
+        place = confluent_kafka.TopicPartition(KEPT, 0, 0)
+        low, high = eventually(lambda: _watermarks(consumer, place), "watermarks", PATIENCE_S)
+        place.offset = low
+        consumer.assign([place])
+        found: list[tuple[int, int]] = []
+        deadline = time.perf_counter() + PATIENCE_S
+        while time.perf_counter() < deadline and (not found or found[-1][1] < high - 1):
+            for message in consumer.consume(500, 0.2):
+                if message.error() is None:
+                    found.append((number(message.value()), message.offset()))
+        return found
+    finally:
+        consumer.close()
+
+
+def _watermarks(consumer: Any, place: Any) -> tuple[int, int] | None:
+    try:
+        low, high = consumer.get_watermark_offsets(place, timeout=3)
+    except confluent_kafka.KafkaException:
+        return None
+    return int(low), int(high)
