@@ -118,7 +118,7 @@ def test_an_operation_fails_for_as_long_as_the_file_says_so(tmp_path: pathlib.Pa
     handle = disk.open(str(tmp_path / "node.json"), create=True)
     disk.sync(handle)
     trouble.write_text('{"fails": ["sync"]}')
-    with pytest.raises(OSError) as failed:
+    with pytest.raises(OSError, match="as the test wishes") as failed:
         disk.sync(handle)
     assert failed.value.errno == errno.EIO
     disk.pwrite(handle, [b"x"], 0)

@@ -196,7 +196,7 @@ class Topics:
     """Makes and drops topics, until that is done."""
 
     def __init__(self, cluster: Cluster) -> None:
-        config = {**_CLIENT, "bootstrap.servers": cluster.bootstrap}
+        config: dict[str, Any] = {**_CLIENT, "bootstrap.servers": cluster.bootstrap}
         self._admin = confluent_kafka.admin.AdminClient(config)
 
     def make(self, name: str, config: Mapping[str, str], replicas: int = -1) -> None:
@@ -255,7 +255,8 @@ def read_all(cluster: Cluster) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
         deadline = time.perf_counter() + PATIENCE_S
         while time.perf_counter() < deadline and (not found or found[-1][1] < high - 1):
-            for message in consumer.consume(500, 0.2):
+            messages: list[Any] = consumer.consume(500, 0.2)
+            for message in messages:
                 if message.error() is None:
                     found.append((number(message.value()), message.offset()))
         return found

@@ -43,7 +43,7 @@ class Cluster:
         self.options = _options(nodes, flanking)
         self.settings = tuple(settings)
         self.switches: dict[int, dict[str, str]] = {}
-        """By node, what `testing.sabotage` is told; a node with switches runs by its command line."""
+        """By node, for `testing.sabotage`; a node that has some runs by `testing.sabotaged`."""
         self.nodes = {node.node_id: node for node in plan.nodes(self.options, folder)}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         plan.write(list(self.nodes.values()))
