@@ -100,6 +100,16 @@ class Log(LogView):
         return cls(disk, path, settings, found)
 
     @property
+    def disk(self) -> Disk:
+        """Where it lies; for the cleaner and the scrubber."""
+        return self._disk
+
+    @property
+    def path(self) -> str:
+        """Its folder."""
+        return self._path
+
+    @property
     def failed(self) -> OSError | None:
         """The error that ended this log's writing, else None. Never cleared."""
         return self._job.error if self._job is not None else None
