@@ -5,14 +5,16 @@
 
 Three brokers run in network namespaces and on loop-mounted disks of the test's own. All of it
 belongs to the runner's own mount and network namespace, so that the kernel takes it away when the
-runner ends, however it ends. Needs root, `ip`, `nft`, `unshare`, `nsenter`, `setpriv`, `mkfs.ext4`.
+runner ends, however it ends. Needs root and the tools of `__main__.TOOLS`.
 
     __main__  the command line          runner     phases: trouble, heal, wait, judge
     faults    what can be done          machines   network + disks + broker processes
     workload  real clients              history    what the clients saw
     judge     what must never be seen   report     summary, HTML with a timeline
+    network, disks, delay, membership   the recipes of the faults
 
-Left out: delay, reordering and duplication of packets (the kernel need not have netem) and jumps of
-the wall clock (libfaketime is not a part of the set-up); the simulator has all of them.
+Packets are delayed and reordered by NFQUEUE, since a kernel need not have netem. The brokers run by
+`testing.sabotaged`, which makes syncs slow, lets writes fail and moves the wall clock; all else is
+done to them from outside. Left out: duplicated packets (TCP drops them) and two versions mixed.
 Read next: `runner`.
 """

@@ -14,7 +14,7 @@ from quorate_broker.testing.chaos import availability, report
 from quorate_broker.testing.chaos.faults import FAULTS
 from quorate_broker.testing.chaos.runner import Plan, Run
 
-TOOLS = ("ip", "nft", "unshare", "nsenter", "setpriv", "mkfs.ext4", "mount", "fsfreeze")
+TOOLS = ("ip", "nft", "iptables", "unshare", "nsenter", "setpriv", "mkfs.ext4", "mount", "fsfreeze")
 INSIDE = "QUORATE_CHAOS_INSIDE"
 
 

@@ -94,7 +94,7 @@ class Steady:
 
 def measure(folder: pathlib.Path, rounds: int) -> list[Gaps]:
     """Both ways, `rounds` times each."""
-    machines = Machines(folder)
+    machines = Machines(folder, sabotage=False)
     try:
         machines.start()
         _wait_whole(machines)

@@ -102,6 +102,19 @@ class Disks:
         """
         return sum(tear_segment(last, source) for last in _last_segments(self.data(node_id)))
 
+    def rot(self, node_id: int, source: random.Random) -> str:
+        """One byte of a file that was synced long ago is another; which file."""
+        groups = self.data(node_id) / "groups"
+        sealed = [file for last in _last_segments(self.data(node_id)) for file in _older(last)]
+        files = sealed * 3 + sorted(groups.glob("*/*.qindex")) + sorted(groups.glob("*/checkpoint"))
+        files = [file for file in files if file.stat().st_size > 0]
+        if not files:
+            return "nothing to rot"
+        file = source.choice(files)
+        at = source.randrange(file.stat().st_size)
+        flip_byte(file, at)
+        return f"byte {at} of {file.parent.name[-12:]}/{file.name}"
+
     def heal(self) -> None:
         for node_id in self._node_ids:
             self.thaw(node_id)
@@ -126,6 +139,20 @@ def tear_segment(segment: pathlib.Path, source: random.Random) -> bool:
         file.seek(end)
         file.write(next_one[: source.randrange(1, len(next_one.rstrip(b"\0")))])
     return True
+
+
+def flip_byte(file: pathlib.Path, at: int) -> None:
+    """In place, whoever has the file open."""
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        (old,) = opened.read(1)
+        opened.seek(at)
+        opened.write(bytes([old ^ 0x40]))
+
+
+def _older(last: pathlib.Path) -> list[pathlib.Path]:
+    """The sealed segments beside this one."""
+    return [file for file in sorted(last.parent.glob("*.log")) if file.name < last.name]
 
 
 def _last_segments(data: pathlib.Path) -> list[pathlib.Path]:

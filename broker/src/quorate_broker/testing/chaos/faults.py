@@ -10,11 +10,19 @@ import dataclasses
 import random
 from collections.abc import Callable, Mapping
 
+from quorate_broker.testing.chaos import membership
 from quorate_broker.testing.chaos.machines import Machines
+from quorate_broker.testing.sabotage import Trouble
 
 TOPIC = "chaos"
 LOSS_PERCENT = (1, 30)
 RESET_PERMILLE = (5, 100)
+DELAY_MS = (1, 500)
+SLOW_SYNC_S = (0.2, 1.0, 3.0)
+CLOCK_MS = (-3_600_000, -60_000, 60_000, 3_600_000)
+SLOW_READERS = 20
+ROTTEN = 2
+READY_S = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -209,6 +217,98 @@ def transfers(scene: Scene) -> str:
     return "every partition"
 
 
+def rolling_restart(scene: Scene) -> str:
+    """One after the other, each when the one before serves again."""
+    machines = scene.machines
+    codes = []
+    for node_id in machines.node_ids:
+        codes.append(machines.terminate(node_id))
+        machines.start(node_id)
+        if not machines.wait_ready(node_id, READY_S):
+            return f"exit codes {codes}; node {node_id} not ready in {READY_S:.0f} s"
+    return f"exit codes {codes}"
+
+
+def delay(scene: Scene) -> str:
+    ids, high = scene.some(), scene.source.randint(*DELAY_MS)
+    for node_id in ids:
+        scene.machines.network.delay(node_id, 0, high, scene.source.randrange(1 << 30))
+    return f"up to {high} ms, in any order, of what arrives at {ids}"
+
+
+def slow_reader(scene: Scene) -> str:
+    """Connections that ask and ask and never read an answer."""
+    node_id = scene.leader()
+    for _ in range(SLOW_READERS):
+        scene.machines.network.ask_and_never_read(node_id)
+    return f"{SLOW_READERS} connections to node {node_id}"
+
+
+def disk_slow(scene: Scene) -> str:
+    node_id, seconds = scene.leader(), scene.source.choice(SLOW_SYNC_S)
+    scene.machines.trouble(node_id, Trouble(sync_s=seconds))
+    return f"node {node_id}, {seconds} s for each sync"
+
+
+def sync_fails(scene: Scene) -> str:
+    """And what was not synced is gone when the disk comes back: the kernel promises no less."""
+    node_id = scene.leader()
+    scene.machines.trouble(node_id, Trouble(fails=("sync", "sync_dir")))
+    scene.machines.lose_power_at_heal(node_id)
+    return f"node {node_id}"
+
+
+def write_fails(scene: Scene) -> str:
+    node_id = scene.leader()
+    scene.machines.trouble(node_id, Trouble(fails=("pwrite",)))
+    scene.machines.lose_power_at_heal(node_id)
+    return f"node {node_id}"
+
+
+def clock_jump(scene: Scene) -> str:
+    off = {node_id: scene.source.choice(CLOCK_MS) for node_id in scene.some()}
+    for node_id, wall_ms in off.items():
+        scene.machines.trouble(node_id, Trouble(wall_ms=wall_ms))
+    return ", ".join(f"node {i} by {ms / 60_000:+.0f} min" for i, ms in off.items())
+
+
+def rot(scene: Scene) -> str:
+    """Always of the same node, so that a good copy is left, whatever else happens."""
+    return f"node {ROTTEN}: {scene.machines.disks.rot(ROTTEN, scene.source)}"
+
+
+def rot_while_down(scene: Scene) -> str:
+    scene.machines.kill(ROTTEN)
+    return rot(scene)
+
+
+def wipe(scene: Scene) -> str:
+    """The disk is lost, the address stays: somebody else comes back."""
+    node_id = scene.anyone()
+    scene.machines.kill(node_id)
+    scene.machines.wipe(node_id)
+    return f"node {node_id}"
+
+
+def reassign(scene: Scene) -> str:
+    """Every partition on one broker, then on all again: at once, or when the first is done."""
+    bootstrap, node_id = scene.machines.bootstrap, scene.anyone()
+    here = {partition_id: [node_id] for partition_id in range(scene.partitions)}
+    everywhere = {partition_id: list(scene.machines.node_ids) for partition_id in here}
+    there = membership.reassign(bootstrap, TOPIC, here)
+    if scene.source.random() < 0.5:
+        settled = membership.wait_settled(bootstrap, READY_S)
+        there += ", settled" if settled else ", not settled"
+    back = membership.reassign(bootstrap, TOPIC, everywhere)
+    return f"to node {node_id}: {there}; back to all: {back}"
+
+
+def reassign_and_kill(scene: Scene) -> str:
+    """A leader dies in the midst of it."""
+    told = reassign(scene)
+    return f"{told}; killed {kill_leader(scene)}"
+
+
 NETWORK = (2.0, 20.0)
 
 FAULTS: Mapping[str, Fault] = {
@@ -227,13 +327,25 @@ FAULTS: Mapping[str, Fault] = {
     "clients-cut": Fault(clients_cut, NETWORK),
     "loss": Fault(loss, NETWORK, overlays=True),
     "resets": Fault(resets, NETWORK, overlays=True),
+    "delay": Fault(delay, NETWORK, overlays=True),
+    "slow-reader": Fault(slow_reader, NETWORK, overlays=True),
     "disk-full": Fault(disk_full, (5.0, 15.0)),
+    "disk-slow": Fault(disk_slow, (3.0, 15.0)),
+    "sync-fails": Fault(sync_fails, (1.0, 8.0)),
+    "write-fails": Fault(write_fails, (1.0, 8.0)),
+    "clock-jump": Fault(clock_jump, (2.0, 15.0)),
+    "rot": Fault(rot, (1.0, 5.0)),
+    "rot-while-down": Fault(rot_while_down, (0.1, 3.0)),
+    "wipe": Fault(wipe, (0.1, 5.0)),
+    "reassign": Fault(reassign, (0.1, 5.0)),
+    "reassign-and-kill": Fault(reassign_and_kill, (0.1, 5.0)),
     "disk-stall": Fault(disk_stall, (1.0, 10.0)),
     "power-one": Fault(power_one, (0.1, 5.0)),
     "power-all": Fault(power_all, (0.1, 5.0)),
     "torn-tail": Fault(torn_tail, (0.1, 5.0)),
     "restart": Fault(restart_one, (1.0, 8.0)),
+    "rolling-restart": Fault(rolling_restart, (0.1, 2.0)),
     "transfers": Fault(transfers, (1.0, 3.0)),
 }
-DISK_FAILS = frozenset({"disk-full"})
+DISK_FAILS = frozenset({"disk-full", "sync-fails", "write-fails"})
 """A broker may choose to end under these; under the others it must not."""

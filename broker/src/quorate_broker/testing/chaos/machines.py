@@ -6,14 +6,19 @@ Brokers are started from the main thread only: the kernel kills them when that t
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from quorate_broker.testing.chaos.disks import Disks
 from quorate_broker.testing.chaos.network import (
@@ -23,6 +28,7 @@ from quorate_broker.testing.chaos.network import (
     Network,
     address,
 )
+from quorate_broker.testing.sabotage import TROUBLE, Trouble
 
 STOP_S = 30.0
 ASK_S = 3.0
@@ -31,8 +37,16 @@ ASK_S = 3.0
 class Machines:
     """Nodes 1 to `count`; not running at first."""
 
-    def __init__(self, folder: pathlib.Path, count: int = 3, settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        count: int = 3,
+        settings: Sequence[str] = (),
+        sabotage: bool = True,
+    ) -> None:
         self.node_ids = tuple(range(1, count + 1))
+        self._sabotage = sabotage
+        self._doomed: set[int] = set()
         self.folder = folder
         self.network = Network(self.node_ids)
         self.disks = Disks(folder, self.node_ids)
@@ -53,12 +67,17 @@ class Machines:
     def start(self, *node_ids: int) -> None:
         for node_id in node_ids or self.node_ids:
             command = ["setpriv", "--pdeathsig", "KILL", *self.network.inside(node_id)]
-            command += [sys.executable, "-m", "quorate_broker", "run"]
-            command += ["--config", str(self._config(node_id))]
+            entry = ["quorate_broker.testing.sabotaged"]
+            environ = os.environ | {TROUBLE: str(self._trouble(node_id))}
+            if not self._sabotage:
+                entry, environ = ["quorate_broker", "run"], dict(os.environ)
+            command += [sys.executable, "-m", *entry, "--config", str(self._config(node_id))]
             for setting in self._settings:
                 command += ["--set", setting]
             with self.log_file(node_id).open("ab") as log:
-                self._processes[node_id] = subprocess.Popen(command, stdout=log, stderr=log)
+                self._processes[node_id] = subprocess.Popen(
+                    command, stdout=log, stderr=log, env=environ
+                )
 
     def kill(self, *node_ids: int) -> None:
         """SIGKILL all of them, then reap. A process in a frozen file system cannot die."""
@@ -83,10 +102,42 @@ class Machines:
         self._processes[node_id].send_signal(signal.SIGSTOP)
         self._paused.add(node_id)
 
+    def trouble(self, node_id: int, trouble: Trouble) -> None:
+        """From now on the node's disk and clock do as `sabotage` reads."""
+        written = self.folder / f"node-{node_id}.trouble.new"
+        written.write_bytes(msgspec.json.encode(trouble))
+        written.rename(self._trouble(node_id))
+
+    def lose_power_at_heal(self, node_id: int) -> None:
+        """Its disk has failed: nothing unsynced survives, and the process begins anew."""
+        self._doomed.add(node_id)
+
+    def wipe(self, node_id: int) -> None:
+        """The disk of a dead broker is a new one."""
+        assert node_id not in self._processes, "killed before"
+        shutil.rmtree(self.disks.data(node_id), ignore_errors=True)
+
+    def wait_ready(self, node_id: int, timeout_s: float) -> bool:
+        """Whether the node says in time that it serves."""
+        deadline = time.perf_counter() + timeout_s
+        while time.perf_counter() < deadline:
+            if self.get(node_id, "/v1/status/ready") == {"status": "ready"}:
+                return True
+            time.sleep(0.1)
+        return False
+
     def heal(self) -> None:
         """Links, disks and processes as they should be."""
         self.network.heal()
         self.disks.heal()
+        for node_id in self.node_ids:
+            self._trouble(node_id).unlink(missing_ok=True)
+        for node_id in self._doomed:
+            self.disks.cut_power(node_id)
+            if node_id in self._processes:
+                self.kill(node_id)
+            self.disks.power_on(node_id)
+        self._doomed.clear()
         for node_id in self._paused:
             self._processes[node_id].send_signal(signal.SIGCONT)
         self._paused.clear()
@@ -156,6 +207,9 @@ class Machines:
             if health is not None and health["controller_id"] != -1:
                 return int(health["controller_id"])
         return None
+
+    def _trouble(self, node_id: int) -> pathlib.Path:
+        return self.folder / f"node-{node_id}.trouble"
 
     def log_file(self, node_id: int) -> pathlib.Path:
         return self.folder / f"node-{node_id}.log"

@@ -7,13 +7,19 @@ process that dies with the runner; nothing has a name outside. Read next: `machi
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 
 CLIENTS = "10.77.0.254"
 CLIENT_PORT, PEER_PORT, ADMIN_PORT = 9092, 33145, 9644
 _MADE_S = 10.0
+_UNREAD_ASKED = 100
+_ASK_METADATA = struct.pack(">ihhihi", 14, 3, 1, 7, -1, -1)
+"""Metadata v1 of every topic, without a client id."""
 _TABLE = "add table inet chaos"
 _CHAIN = "add chain inet chaos arriving { type filter hook input priority 0; }"
 
@@ -27,6 +33,8 @@ class Network:
 
     def __init__(self, node_ids: Sequence[int]) -> None:
         self._holders = {node_id: _new_namespace() for node_id in node_ids}
+        self._unread: list[socket.socket] = []
+        self._delays: list[subprocess.Popen[bytes]] = []
         _run("ip", "link", "set", "lo", "up")
         _run("ip", "link", "add", "joint", "type", "bridge")
         _run("ip", "addr", "add", f"{CLIENTS}/24", "dev", "joint")
@@ -50,7 +58,7 @@ class Network:
         return ("nsenter", f"--net=/proc/{self._holders[node_id].pid}/ns/net")
 
     def close(self) -> None:
-        for holder in self._holders.values():
+        for holder in (*self._delays, *self._holders.values()):
             holder.kill()
             holder.wait()
 
@@ -83,9 +91,43 @@ class Network:
         rule = f"tcp dport {ports} numgen random mod 1000 < {permille} reject with tcp reset"
         self._rule(node_id, rule)
 
+    def delay(self, node_id: int, low_ms: int, high_ms: int, seed: int) -> None:
+        """What arrives is held for so long, each packet by itself, so that they pass each other."""
+        inside = self.inside(node_id)
+        for port in (CLIENT_PORT, PEER_PORT):
+            for side in ("--dport", "--sport"):
+                rule = ("iptables", "-A", "INPUT", "-p", "tcp", side, str(port), "-j", "NFQUEUE")
+                _run(*inside, *rule, "--queue-num", "1", "--queue-bypass")
+        command = ["setpriv", "--pdeathsig", "KILL", *inside, sys.executable, "-m"]
+        command += ["quorate_broker.testing.chaos.delay", "1", str(low_ms), str(high_ms), str(seed)]
+        self._delays.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+    def ask_and_never_read(self, node_id: int) -> None:
+        """A client that sends requests until nothing goes out any more, and reads no answer."""
+        client = socket.socket()
+        client.setblocking(True)
+        client.settimeout(1)
+        self._unread.append(client)
+        try:
+            client.connect((address(node_id), CLIENT_PORT))
+            for _ in range(_UNREAD_ASKED):
+                client.sendall(_ASK_METADATA * 100)
+        except OSError:  # full, or it was thrown out: both are what this is for
+            return
+
     def heal(self) -> None:
+        for client in self._unread:
+            client.close()
+        self._unread.clear()
         for node_id in self._holders:
             _run(*self.inside(node_id), "nft", "flush chain inet chaos arriving")
+        if self._delays:
+            for node_id in self._holders:
+                _run(*self.inside(node_id), "iptables", "-F", "INPUT")
+        for holder in self._delays:
+            holder.kill()
+            holder.wait()
+        self._delays.clear()
 
     def _rule(self, node_id: int, rule: str) -> None:
         _run(*self.inside(node_id), "nft", f"add rule inet chaos arriving {rule}")

@@ -20,6 +20,8 @@ from quorate_broker.testing.chaos.machines import Machines
 from quorate_broker.testing.chaos.workload import Workload
 
 PARTITIONS = 4
+SEGMENT_BYTES = 256 << 10
+"""Small, so that there are closed ones to rot."""
 SECOND_FAULT = 0.25
 PATIENCE_S = 90.0
 """For things that are judged by how long they took, or not at all."""
@@ -72,7 +74,8 @@ class Run:
         self._folder = folder
         self._source = random.Random(plan.seed)
         lag = f"replica.lag.time.max.ms={LAG_S * 1000:.0f}"
-        self._machines = Machines(folder, settings=[lag])
+        segment = f"log.segment.bytes={SEGMENT_BYTES}"
+        self._machines = Machines(folder, settings=[lag, segment])
         self._workload = Workload(self._machines.bootstrap, PARTITIONS, plan.per_second)
         self._phases: list[Phase] = []
         self._violations: list[Violation] = []

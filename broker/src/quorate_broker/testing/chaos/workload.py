@@ -29,6 +29,8 @@ from quorate_broker.testing.chaos.history import (
 )
 
 GROUP = "chaos-readers"
+VALUE_BYTES = 500
+"""A number and spaces: so that segments fill and are closed."""
 ASK_S = 5.0
 COMMIT_EVERY_S = 1.0
 ADMIN_EVERY_S = 2.0
@@ -261,7 +263,7 @@ class Writer:
         try:
             self._producer.produce(
                 TOPIC,
-                b"%d" % send.value,
+                (b"%d" % send.value).ljust(VALUE_BYTES),
                 partition=partition,
                 on_delivery=lambda error, message: self._delivered(send, error, message),
             )
