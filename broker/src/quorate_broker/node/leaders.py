@@ -15,6 +15,8 @@ import msgspec
 from quorate_broker.admin.flanking_registry import FlankingNode
 from quorate_broker.api.context import Leadership
 
+MAX_DELETED = 20_000
+
 
 class Lead(msgspec.Struct, frozen=True, array_like=True):
     """One broker's word that it leads a group."""
@@ -29,22 +31,32 @@ class Gossip(msgspec.Struct, frozen=True):
     """What one broker tells all others: on change, every few seconds, and on a new connection.
 
     `flanking` is None from everyone but the metadata leader; `term` is the term of its leadership.
+    `full`: `leads` is everything that the broker leads.
     """
 
     leads: tuple[Lead, ...] = ()
     flanking: tuple[FlankingNode, ...] | None = None
     term: int = -1
+    full: bool = False
 
 
 _NOBODY = Leadership()
 
 
 class Leaders:
-    """The table. `version` moves with every change."""
+    """The table. `version` moves with every change.
+
+    Groups of deleted topics are remembered for a while: gossip that was under way would bring
+    them back, and nobody would ever take them out again.
+    """
 
     def __init__(self) -> None:
         self._table: dict[str, Leadership] = {}
+        self._deleted: dict[str, None] = {}
         self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._table)
 
     def get(self, group: str) -> Leadership:
         return self._table.get(group, _NOBODY)
@@ -53,7 +65,7 @@ class Leaders:
         """Take a leader's own word. True when it changed the table."""
         known = self._table.get(lead.group, _NOBODY)
         told = Leadership(lead.leader, lead.term, lead.isr)
-        if lead.term < known.epoch or told == known:
+        if lead.term < known.epoch or told == known or lead.group in self._deleted:
             return False
         self._table[lead.group] = told
         self.version += 1
@@ -64,6 +76,8 @@ class Leaders:
         known = self._table.get(group, _NOBODY)
         if term < known.epoch or (term == known.epoch and leader == known.leader_id):
             return False
+        if group in self._deleted:
+            return False
         # Until the leader says who is in sync: it is itself, and for the rest nothing has changed.
         isr = tuple(sorted({*known.isr, leader})) if leader != -1 else ()
         self._table[group] = Leadership(leader, term, isr)
@@ -71,6 +85,10 @@ class Leaders:
         return True
 
     def forget(self, groups: Iterable[str]) -> None:
+        """Groups of topics that were deleted: an id of a topic never comes again."""
         for group in groups:
             self._table.pop(group, None)
+            self._deleted[group] = None
+        while len(self._deleted) > MAX_DELETED:
+            del self._deleted[next(iter(self._deleted))]
         self.version += 1

@@ -27,6 +27,7 @@ from quorate_broker.admin import serve as http
 from quorate_broker.api.principal import AllowAll
 from quorate_broker.cluster import commands
 from quorate_broker.cluster.genesis import Phase
+from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.records import FEATURE_LEVEL, Endpoint, Member
 from quorate_broker.errors import KafkaError
 from quorate_broker.log.datadir import DataDir, NodeFile
@@ -61,10 +62,11 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 TELLABLE = (DataDirError, JournalError, OSError)
 """Not our bugs: a sentence and an exit code, no traceback."""
-TICK_S = 0.02
+TICK_S = 0.1
 EARLY_MESSAGES = 16
 HAND_OVER_MS = 3_000
 REGISTER_EVERY_S = 0.5
+LOOK_AGAIN_S = 0.02
 
 
 async def run(
@@ -116,6 +118,8 @@ class Node:
         self._parts: Parts | None = None
         self._early: list[tuple[Peer, str, Message]] = []
         self._gossip: Gossiping | None = None
+        self._topics: dict[uuid.UUID, int] = {}
+        """Partitions of each topic, as seen in metadata last."""
         self._replicas: Replicas | None = None
 
     # -- what is there once it is a member
@@ -173,7 +177,7 @@ class Node:
                 self._peers.joined(genesis.cluster_id)
             parts = await self._join(me=self._peers.me, voters=genesis.voters)
             stack.push_async_callback(parts.shelf.close)
-            ticker = tasks.create_task(self._tick(parts), name="ticker")
+            ticker = tasks.create_task(self._tick(), name="ticker")
             stack.callback(ticker.cancel)
             assert self._replicas is not None
             keeper = tasks.create_task(self._replicas.run(), name="replicas")
@@ -253,7 +257,8 @@ class Node:
         self._context = NodeContext(parts)
         self._replicas = Replicas(parts, self._context, self._datadir, self._disks)
         self._transfers = Transfers(shelf, self._peers, self._clock)
-        self._gossip = Gossiping(shelf, self._peers, self._leaders, flank)
+        changed = self._view.refresh_soon
+        self._gossip = Gossiping(shelf, self._peers, self._leaders, flank, changed)
         self._flank = flank
         self._requests.attach(parts, flank, self._transfers)
         self._view.attach(parts, flank, self._transfers)
@@ -278,7 +283,7 @@ class Node:
                 log.info("not registered yet: %s", error)
                 await asyncio.sleep(REGISTER_EVERY_S)
             else:
-                await asyncio.sleep(TICK_S)
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     def _registration(self) -> commands.RegisterBroker:
         settings = self._settings
@@ -326,20 +331,24 @@ class Node:
         asked = requests.Produce(str(topic_id), index, timeout_ms)
         return await requests.append_anywhere(self._parts, asked, batch)
 
-    async def _tick(self, parts: Parts) -> None:
-        seeds = [seed.node_id for seed in self._settings.seeds]
+    async def _tick(self) -> None:
+        """What is due by time, but for the partitions: those have deadlines of their own."""
         alive: list[int] = []
         while True:
             now_ms = self._clock.monotonic_ms()
-            before, alive = alive, [each for each in seeds if self._peers.alive(each)]
+            before, alive = alive, self._alive()
             if alive != before:  # silence alone is told by nobody
                 self._view.refresh_soon()
-            parts.shelf.tick(now_ms)
             self._flank.tick(now_ms)
             assert self._gossip is not None
-            if self._gossip.tick(now_ms):
-                self._view.refresh_soon()
+            self._gossip.tick(now_ms)
             await asyncio.sleep(TICK_S)
+
+    def _alive(self) -> list[int]:
+        assert self._parts is not None
+        seeds = {seed.node_id for seed in self._settings.seeds}
+        known = seeds.union(self._parts.controller.image.brokers)
+        return sorted(each for each in known if self._peers.alive(each))
 
     def _journal_failed(self, error: OSError) -> None:
         """Without terms and votes on disk this node may not go on."""
@@ -354,8 +363,18 @@ class Node:
 
     def _metadata_moved(self) -> None:
         assert self._replicas is not None
+        assert self._parts is not None
+        self._forget_deleted(self._parts.controller.image)
         self._replicas.look()
         self._view.refresh_soon()
+
+    def _forget_deleted(self, image: Image) -> None:
+        """Nobody leads the partitions of a topic that is gone."""
+        for topic_id in self._topics.keys() - image.topics_by_id.keys():
+            count = self._topics.pop(topic_id)
+            self._leaders.forget(shelves.group_name(topic_id, index) for index in range(count))
+        for topic_id, topic in image.topics_by_id.items():
+            self._topics[topic_id] = len(topic.partitions)
 
     def _flanking_changed(self) -> None:
         if self._gossip is not None:
@@ -371,6 +390,10 @@ class Node:
         if self._gossip is not None:
             self._gossip.leadership_changed(partition)
         self._view.refresh_soon()
+
+    def in_sync_changed(self, partition: Partition) -> None:
+        if self._gossip is not None:
+            self._gossip.in_sync_changed(partition)
 
     def partition_failed(self, partition: Partition, error: Exception) -> None:
         if partition.group == shelves.METADATA_GROUP:
@@ -393,7 +416,7 @@ class Node:
             return
         before = self._leaders.version
         try:
-            self._gossip.hear(body)
+            self._gossip.hear(sender.node_id, body)
         except msgspec.MsgspecError as error:
             log.warning("unreadable gossip from broker %d: %s", sender.node_id, error)
         if self._leaders.version != before:

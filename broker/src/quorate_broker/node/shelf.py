@@ -23,6 +23,7 @@ from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import Disk
 from quorate_broker.log.jobs import Job
 from quorate_broker.log.log import Log, LogSettings
+from quorate_broker.node.deadlines import Deadlines
 from quorate_broker.node.disks import Disks
 from quorate_broker.partition.replica import Replica
 from quorate_broker.partition.shell import Partition, Traffic
@@ -64,16 +65,22 @@ class Outside(Protocol):
 
     def leadership_changed(self, partition: Partition) -> None: ...
 
+    def in_sync_changed(self, partition: Partition) -> None: ...
+
     def partition_failed(self, partition: Partition, error: Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A replica that metadata puts on this node."""
+    """A replica that metadata puts on this node.
+
+    `founders` are the first voters of a group that begins with this replica; None: the group lives
+    already, and this replica is hollow until its leader has filled it.
+    """
 
     topic_id: uuid.UUID
     index: int
-    voters: tuple[Member, ...]
+    founders: tuple[Member, ...] | None
     log: LogSettings
     raft: RaftSettings
 
@@ -88,6 +95,7 @@ class Shelf:
         self._by_place: dict[tuple[uuid.UUID, int], Partition] = {}
         self._early: dict[str, list[tuple[Peer, Message]]] = {}
         self._early_until_ms = 0
+        self._deadlines = Deadlines(parts.clock, self.tick)
         self.traffic = Traffic()
 
     # -- looking up
@@ -105,6 +113,10 @@ class Shelf:
     def __iter__(self) -> Iterator[Partition]:
         return iter(tuple(self._partitions.values()))
 
+    def resting(self) -> list[Partition]:
+        """Those that rest, leading or not."""
+        return [each for each in self._partitions.values() if each.resting]
+
     # -- opening and removing
 
     async def open(self, wanted: Wanted) -> Partition:
@@ -115,22 +127,20 @@ class Shelf:
             log.error("%s is corrupt and takes no part: %s", group, replica.log.corrupt)
         partition = self._partitions[group] = Partition(replica, self)
         self._by_place[wanted.topic_id, wanted.index] = partition
+        self._drop_old_messages()
         for sender, message in self._early.pop(group, ()):
             partition.receive(sender, message)
-        first = wanted.voters[0]
         is_new = replica.log.last_index == -1 and replica.term == 0
-        if is_new and (first.node_id, first.incarnation) == (
-            self._parts.me.node_id,
-            self._parts.me.incarnation,
-        ):
+        if is_new and wanted.founders and _peer(wanted.founders[0]) == self._parts.me:
             partition.campaign()
+        partition.kick()  # from here on its deadline is known
         return partition
 
     def _recover(self, group: str, wanted: Wanted) -> Replica:
         parts = self._parts
         path = parts.datadir.group_path(wanted.topic_id, wanted.index)
         opened = Log.open(parts.disk, path, wanted.log, parts.clock.wall_ms())
-        voters = frozenset(Peer(v.node_id, v.incarnation) for v in wanted.voters)
+        voters = frozenset(map(_peer, wanted.founders or ()))
         seat = Seat(group, parts.me, voters)
         return Replica(seat, opened, parts.disks.hard_state(group), wanted.raft, parts.random)
 
@@ -140,6 +150,7 @@ class Shelf:
         partition = self._partitions.pop(group, None)
         self._by_place.pop((topic_id, index), None)
         if partition is not None:
+            self._deadlines.forget(partition)
             partition.close()
             await partition.settled()
             await self._close_log(partition)
@@ -153,6 +164,7 @@ class Shelf:
         self._by_place.clear()
         for partition in partitions:
             partition.close()
+        self._deadlines.close()
         if self._parts.disks.journal_lost:
             return  # the logs may hold terms that the journal lacks: leave them to recovery
         try:
@@ -179,22 +191,27 @@ class Shelf:
     # -- driving
 
     def tick(self, now_ms: int) -> None:
-        if self._early and now_ms >= self._early_until_ms:
-            self._early.clear()
-        for partition in self._partitions.values():
+        """See to those whose time has come; the deadlines call it by themselves."""
+        for partition in self._deadlines.due(now_ms):
             partition.tick(now_ms)
+            self._deadlines.moved(partition)
 
     def receive(self, sender: Peer, group: str, message: Message) -> None:
         partition = self._partitions.get(group)
         if partition is not None:
             partition.receive(sender, message)
             return
+        self._drop_old_messages()
         early = self._early.get(group)
         if early is None and len(self._early) < EARLY_GROUPS:
             early = self._early[group] = []
             self._early_until_ms = self._parts.clock.monotonic_ms() + EARLY_MS
         if early is not None and len(early) < EARLY_MESSAGES:
             early.append((sender, message))
+
+    def _drop_old_messages(self) -> None:
+        if self._early and self._parts.clock.monotonic_ms() >= self._early_until_ms:
+            self._early.clear()
 
     def peer_lost(self, node_id: int) -> None:
         for partition in self._partitions.values():
@@ -214,6 +231,17 @@ class Shelf:
     def leadership_changed(self, partition: Partition) -> None:
         self._outside.leadership_changed(partition)
 
+    def in_sync_changed(self, partition: Partition) -> None:
+        self._outside.in_sync_changed(partition)
+
+    def deadline_moved(self, partition: Partition) -> None:
+        if self._partitions.get(partition.group) is partition:
+            self._deadlines.moved(partition)
+
     def partition_failed(self, partition: Partition, error: Exception) -> None:
         log.error("%s takes no part any more: %s", partition.group, error)
         self._outside.partition_failed(partition, error)
+
+
+def _peer(member: Member) -> Peer:
+    return Peer(member.node_id, member.incarnation)

@@ -164,15 +164,24 @@ class Host:
         machine, reader = self._loading
         try:
             done = reader.read_into(machine, self._partition.next_offset)
+            if not done:
+                self._loop.call_soon(self._load)
+                return
+            self._loading = None
+            self._machine = machine
+            self._carry_out(machine.loaded(self._clock.monotonic_ms()))
         except KafkaError:
             self._drop()
-            return
-        if not done:
-            self._loop.call_soon(self._load)
-            return
-        self._loading = None
-        self._machine = machine
-        self._carry_out(machine.loaded(self._clock.monotonic_ms()))
+        except Exception as error:  # noqa: BLE001 - see `_broken`
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        """A bug of ours: what the machine knows now is not what the log says.
+
+        Left alone, its group would be stuck with nobody to tell; another node takes over.
+        """
+        self._drop()
+        self._partition.fail(error)
 
     def _drop(self) -> None:
         self._machine = None
@@ -208,8 +217,12 @@ class Host:
         raw = memoryview(batches.build(outcome.records, timestamp_ms=self._clock.wall_ms()))
         written = self._partition.replica.propose(raw, batches.parse_header(raw))
         self._partition.kick()
-        for delta, record in enumerate(outcome.records):
-            self._machine.replay(record, written.base_offset + delta)
+        try:
+            for delta, record in enumerate(outcome.records):
+                self._machine.replay(record, written.base_offset + delta)
+        except Exception as error:
+            self._broken(error)
+            raise
 
     def _release(self) -> None:
         if not self._leads():
@@ -240,4 +253,7 @@ class Host:
     def _expire(self) -> None:
         self._timer = None
         if self._machine is not None:
-            self._carry_out(self._machine.expire(self._clock.monotonic_ms()))
+            try:
+                self._carry_out(self._machine.expire(self._clock.monotonic_ms()))
+            except Exception as error:  # noqa: BLE001 - see `_broken`
+                self._broken(error)

@@ -8,14 +8,15 @@ arrived in one turn shares one append to each follower and one sync: that is the
     to the journal, one disk job to a thread, waiters woken
 
 A waiter is told when its record is committed (acks=all) or on this disk (acks=1), when the
-leadership that took it is lost, or when its time is up. Read next: `hosted`.
+leadership that took it is lost, or when its time is up. An exception that nobody foresaw leaves
+this one replica in a state that nobody knows: it takes no part any more, as after a bad disk.
+Read next: `hosted`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -25,8 +26,12 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.partition.replica import Effects, Replica
+from quorate_broker.partition.waiters import Appended as Appended
+from quorate_broker.partition.waiters import Waiter, Waiters
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.wire import batch as batches
+
+log = logging.getLogger(__name__)
 
 NO_LEADER = -1
 
@@ -63,57 +68,15 @@ class Ports(Protocol):
 
     def leadership_changed(self, partition: Partition) -> None: ...
 
+    def in_sync_changed(self, partition: Partition) -> None:
+        """It leads and serves, and other replicas are in sync with it now."""
+        ...
+
+    def deadline_moved(self, partition: Partition) -> None:
+        """`partition.deadline_ms` may be another one."""
+        ...
+
     def partition_failed(self, partition: Partition, error: Exception) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where a batch went."""
-
-    base_offset: int
-    start_offset: int
-    log_append_time_ms: int = -1
-
-
-@dataclass(slots=True)
-class _Waiter:
-    future: asyncio.Future[Appended]
-    appended: Appended
-    deadline_ms: int
-
-
-class _Waiters:
-    """Futures in order of the index that they wait for."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, _Waiter]] = []
-        self._tie = itertools.count()
-
-    def add(self, index: int, waiter: _Waiter) -> None:
-        heapq.heappush(self._heap, (index, next(self._tie), waiter))
-
-    def reached(self, index: int) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= index:
-            waiter = heapq.heappop(heap)[2]
-            if not waiter.future.done():
-                waiter.future.set_result(waiter.appended)
-
-    def fail(self, error: Callable[[], KafkaError]) -> None:
-        heap, self._heap = self._heap, []
-        for _, _, waiter in heap:
-            if not waiter.future.done():
-                waiter.future.set_exception(error())
-
-    def expire(self, now_ms: int) -> None:
-        expired = False
-        for _, _, waiter in self._heap:
-            if waiter.deadline_ms <= now_ms and not waiter.future.done():
-                waiter.future.set_exception(KafkaError(ErrorCode.REQUEST_TIMED_OUT, None))
-            expired = expired or waiter.future.done()
-        if expired:
-            self._heap = [entry for entry in self._heap if not entry[2].future.done()]
-            heapq.heapify(self._heap)
 
 
 class Partition:
@@ -125,10 +88,11 @@ class Partition:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
-        self._committed = _Waiters()
-        self._synced = _Waiters()
+        self._committed = Waiters()
+        self._synced = Waiters()
         self._watchers: dict[Callable[[], None], None] = {}
         self._believed_term = replica.term
+        self._in_sync: frozenset[int] = frozenset()
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -189,7 +153,7 @@ class Partition:
             future.set_result(appended)
         else:
             waiters = self._synced if acks == 1 else self._committed
-            waiters.add(written.last_index, _Waiter(future, appended, now_ms + timeout_ms))
+            waiters.add(written.last_index, Waiter(future, appended, now_ms + timeout_ms))
         self.kick()
         return future
 
@@ -231,15 +195,41 @@ class Partition:
     # -- what comes from the node
 
     def receive(self, sender: Peer, message: Message) -> None:
-        self.replica.receive(sender, message, self._ports.clock.monotonic_ms())
+        try:
+            self.replica.receive(sender, message, self._ports.clock.monotonic_ms())
+        except Exception as error:  # noqa: BLE001 - see the module's head
+            self.fail(error)
         self.kick()
 
+    @property
+    def deadline_ms(self) -> int:
+        """When `tick` must be called at the latest."""
+        waiting_ms = min(self._committed.deadline_ms, self._synced.deadline_ms)
+        return waiting_ms if self._closed else min(self.replica.deadline_ms, waiting_ms)
+
     def tick(self, now_ms: int) -> None:
-        if self.replica.deadline_ms <= now_ms:
-            self.replica.tick(now_ms)
-            self.kick()
+        """Time passed; harmless at any time."""
         self._committed.expire(now_ms)
         self._synced.expire(now_ms)
+        if self.replica.deadline_ms > now_ms:
+            return
+        try:
+            self.replica.tick(now_ms)
+        except Exception as error:  # noqa: BLE001 - see the module's head
+            self.fail(error)
+        self.kick()
+
+    @property
+    def resting(self) -> bool:
+        """As a follower: its leader sends nothing, since there is nothing to say."""
+        return bool(getattr(self.replica, "resting", False))
+
+    def wake(self) -> None:
+        """Its leader may be gone without a word: no more resting."""
+        wake = getattr(self.replica, "wake", None)
+        if wake is not None:
+            wake(self._ports.clock.monotonic_ms())
+        self.kick()
 
     def campaign(self) -> None:
         self.replica.campaign(self._ports.clock.monotonic_ms())
@@ -282,7 +272,13 @@ class Partition:
         self._scheduled = False
         if self._closed:
             return
-        effects = self.replica.drain(self._ports.clock.monotonic_ms())
+        try:
+            self._carry_out(self.replica.drain(self._ports.clock.monotonic_ms()))
+        except Exception as error:  # noqa: BLE001 - see the module's head
+            self.fail(error)
+        self._ports.deadline_moved(self)
+
+    def _carry_out(self, effects: Effects) -> None:
         for to, message in effects.messages:
             self._ports.send(to, self.group, message)
         if effects.hard_state is not None:
@@ -298,7 +294,11 @@ class Partition:
             if not self.replica.serving or effects.leader.term != self._believed_term:
                 self._lose()
             self._believed_term = effects.leader.term
+            self._in_sync = self.replica.in_sync
             self._ports.leadership_changed(self)
+        elif self.replica.serving and self.replica.in_sync != self._in_sync:
+            self._in_sync = self.replica.in_sync
+            self._ports.in_sync_changed(self)
         if effects.committed is not None or effects.leader is not None:
             self._tell_watchers()
 
@@ -309,7 +309,10 @@ class Partition:
     def _put_hard_state(self, state: HardState) -> None:
         def done() -> None:
             self._ended()
-            self.replica.hard_state_synced(state)
+            try:
+                self.replica.hard_state_synced(state)
+            except Exception as error:  # noqa: BLE001 - see the module's head
+                self.fail(error)
             self.kick()
 
         self._begun()
@@ -319,14 +322,20 @@ class Partition:
         def done(error: OSError | None) -> None:
             self._ended()
             if error is None:
-                self.replica.job_done(job)
-                self._synced.reached(self.replica.log.synced_index)
-                self.kick()
+                self._job_done(job)
             else:
-                self._fail(error)
+                self.fail(error)
 
         self._begun()
         self._ports.run_job(job, done)
+
+    def _job_done(self, job: Job) -> None:
+        try:
+            self.replica.job_done(job)
+            self._synced.reached(self.replica.log.synced_index)
+        except Exception as error:  # noqa: BLE001 - see the module's head
+            self.fail(error)
+        self.kick()
 
     def _begun(self) -> None:
         self._under_way += 1
@@ -343,11 +352,13 @@ class Partition:
         try:
             return read()
         except (OSError, CorruptLogError) as error:
-            self._fail(error)
+            self.fail(error)
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
 
-    def _fail(self, error: Exception) -> None:
-        """This replica takes no part any more."""
+    def fail(self, error: Exception) -> None:
+        """This replica takes no part any more; what stands on it may have found that out too."""
+        if not isinstance(error, OSError | CorruptLogError):
+            log.error("%s: a bug, not a bad disk", self.group, exc_info=error)
         if self.replica.error is None:
             self.replica.failed(error)
             self._lose()

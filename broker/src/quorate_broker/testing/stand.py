@@ -84,6 +84,12 @@ class Stand:
     def leadership_changed(self, partition: Partition) -> None:
         pass
 
+    def in_sync_changed(self, partition: Partition) -> None:
+        pass
+
+    def deadline_moved(self, partition: Partition) -> None:
+        pass
+
     def partition_failed(self, partition: Partition, error: Exception) -> None:
         self.failures.append(error)
 
