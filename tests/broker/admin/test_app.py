@@ -463,6 +463,7 @@ def test_a_watch_answers_at_once_when_the_version_is_another_one() -> None:
                     "node_id": i,
                     "incarnation": f"inc-{i}",
                     "alive": True,
+                    "membership_status": "active",
                     "rack": "a",
                     "version": "1.2.3",
                 }

@@ -170,6 +170,7 @@ def watch(overview: Overview) -> Json:
                 "node_id": member.node_id,
                 "incarnation": member.incarnation,
                 "alive": member.is_alive,
+                "membership_status": member.membership_status,
                 "rack": member.rack,
                 "version": member.version,
             }
