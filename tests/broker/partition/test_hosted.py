@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.partition import hosted
@@ -169,5 +171,51 @@ def test_an_image_follows_what_is_committed_and_stops_where_the_disk_fails() -> 
         assert image.seen == [b"a"]
         assert len(stand.failures) == 1
         assert host.machine is None
+
+    run(test)
+
+
+class Confused(Tally):
+    """Has a bug that a certain record brings to light."""
+
+    def replay(self, record: batch.Record, offset: int) -> None:
+        if record.value == b"bug":
+            raise RuntimeError("a bug")
+        super().replay(record, offset)
+
+
+def test_a_bug_in_a_machine_fences_its_partition_where_it_loads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Otherwise it would load for ever, and every command be told to try again."""
+
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        host.submit(b"bug")
+        await stand.flush()
+        await stand.acknowledge(partition)
+        host.close()
+        again = Host(partition, Confused, ErrorCode.NOT_COORDINATOR, stand.clock)
+        await stand.turn()
+        assert [str(error) for error in stand.failures] == ["a bug"]
+        assert code(again.submit(b"?")) is ErrorCode.NOT_COORDINATOR
+        assert not again.loading
+
+    run(test)
+
+
+def test_a_bug_in_a_machine_fences_its_partition_where_it_decides(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        host = Host(partition, Confused, ErrorCode.NOT_COORDINATOR, stand.clock)
+        await stand.elect(partition)
+        before = host.submit(b"a")
+        with pytest.raises(RuntimeError):
+            host.submit(b"bug")
+        assert [str(error) for error in stand.failures] == ["a bug"]
+        assert code(before) is ErrorCode.NOT_COORDINATOR
+        await stand.flush()
 
     run(test)

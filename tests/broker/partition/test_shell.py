@@ -162,3 +162,48 @@ def test_a_log_closed_in_the_very_turn_of_a_new_term_leaves_that_term_in_the_jou
         assert again.replica.error is None
 
     run(test)
+
+
+def bug(*_: object) -> None:
+    raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("where", ["drain", "receive", "tick", "job_done", "hard_state_synced"])
+def test_a_bug_fences_its_replica_and_answers_who_waits(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Left alone, the group would be stuck: a callback that raises is logged and nothing more."""
+
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        waiting = append(partition)
+        monkeypatch.setattr(partition.replica, where, bug)
+        partition.receive(OTHER, Append(2, 0, 1, 1, (built(term=2),)))  # a term, a job
+        stand.clock.now_ms = 100_000
+        partition.tick(stand.clock.now_ms)
+        await stand.flush()
+        assert [type(error) for error in stand.failures] == [RuntimeError]
+        assert not partition.is_leader
+        assert failure(waiting).retriable
+
+    run(test)
+    assert caplog.text.count("a bug, not a bad disk") == 1
+
+
+def test_a_waiter_bounds_the_time_until_the_next_look() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        stand.clock.now_ms = 1
+        raw = built()
+        waiting = partition.append(memoryview(raw), batch.parse_header(raw), -1, 7)
+        await stand.turn()
+        assert partition.deadline_ms <= 8
+        stand.clock.now_ms = 8
+        partition.tick(8)
+        assert failure(waiting) is ErrorCode.REQUEST_TIMED_OUT
+        await stand.flush()
+        assert partition.deadline_ms > 8
+
+    run(test)

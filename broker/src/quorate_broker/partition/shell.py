@@ -357,9 +357,9 @@ class Partition:
 
     def fail(self, error: Exception) -> None:
         """This replica takes no part any more; what stands on it may have found that out too."""
-        if not isinstance(error, OSError | CorruptLogError):
-            log.error("%s: a bug, not a bad disk", self.group, exc_info=error)
         if self.replica.error is None:
+            if not isinstance(error, OSError | CorruptLogError):
+                log.error("%s: a bug, not a bad disk", self.group, exc_info=error)
             self.replica.failed(error)
             self._lose()
             self._ports.partition_failed(self, error)
