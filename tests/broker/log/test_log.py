@@ -98,10 +98,16 @@ def test_a_slice_holds_at_least_one_entry(bench: Bench) -> None:
     assert bench.log.slice(0, 10_000).last_index == 1
 
 
-def test_a_slice_inside_a_batch_is_our_bug(bench: Bench) -> None:
-    bench.append(records=2)
-    with pytest.raises(AssertionError):
-        bench.log.slice(1, 100)
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_slice_begins_with_the_entry_that_holds_the_index(
+    new_bench: Callable[..., Bench], cached: bool
+) -> None:
+    bench = new_bench(LogSettings(cache_bytes=1 << 20 if cached else 0))
+    bench.append()
+    bench.append(records=3)
+    bench.sync()
+    found = bench.log.slice(2, 10_000)
+    assert (found.first_index, found.last_index, len(found.batches)) == (1, 3, 1)
 
 
 def test_a_read_ends_before_the_high_watermark(bench: Bench) -> None:

@@ -52,7 +52,8 @@ class LogAgainstList(RuleBasedStateMachine):
         self.random = random.Random(seed)
         self.disk = SimDisk(self.random)
         self.settings = LogSettings(segment, interval, 500, cache)
-        self.log = Log.open(self.disk, PATH, self.settings, 0)
+        self.log = Log.open(self.disk, PATH, self.settings, 0, founding=b"founders")
+        self.base_membership = b"founders"
         self.model: list[Entry] = []
         self.base = (0, 0, 0)  # first index, offset there, term before it
         self.ever: set[tuple[int, bytes]] = set()
@@ -111,7 +112,7 @@ class LogAgainstList(RuleBasedStateMachine):
     @rule(newer=st.integers(0, 1), content=st.binary(max_size=50))
     def append_internal(self, newer: int, content: bytes) -> None:
         first_index = self.last_index + 1
-        kind = batch.InternalKind.TERM_START
+        kind = self.random.choice([batch.InternalKind.TERM_START, batch.InternalKind.MEMBERSHIP])
         assert self.log.append_internal(kind, self.term + newer, content, 5) == first_index
         self._note(first_index, bytes(self.log.slice(first_index, 1).batches[0]))
 
@@ -148,10 +149,20 @@ class LogAgainstList(RuleBasedStateMachine):
 
     def _forget(self, first_index: int) -> None:
         gone = [entry for entry in self.model if entry.last_index < first_index]
+        self.base_membership = self._membership(gone)
         if gone:
             last = gone[-1]
             self.base = (first_index, last.next_offset, last.term)
             del self.model[: len(gone)]
+
+    def _membership(self, entries: list[Entry]) -> bytes:
+        """The newest that these entries tell."""
+        for entry in reversed(entries):
+            if entry.next_offset == entry.offset:
+                told = batch.parse_internal(entry.data)
+                if told.kind is batch.InternalKind.MEMBERSHIP:
+                    return told.content
+        return self.base_membership
 
     # --------------------------------------------------------------------------------- jobs
 
@@ -171,6 +182,7 @@ class LogAgainstList(RuleBasedStateMachine):
         self.job = None
         assert self.log.synced_index == self.job_covers
         self.synced = self.job_covers
+        self._forget(self.log.first_index)
 
     @precondition(lambda self: self.job is None)
     @rule()
@@ -233,6 +245,14 @@ class LogAgainstList(RuleBasedStateMachine):
             assert self.log.start_offset <= self.start
         self._load(before)
 
+    def _forget_membership(self, before: list[Entry], first_index: int) -> None:
+        """Of entries that recovery found gone from the front; they were synced, so in `before`."""
+        if first_index >= self.base[0]:
+            gone = [entry for entry in before if entry.last_index < first_index]
+            self.base_membership = self._membership(gone)
+        else:
+            self.base_membership = self.log.prefix().membership
+
     def _load(self, before: list[Entry]) -> None:
         found = [(index, bytes(data)) for index, _, data in self.log.walk(self.log.first_index, 99)]
         must = [(e.first_index, e.data) for e in before if e.last_index <= self.synced]
@@ -240,6 +260,7 @@ class LogAgainstList(RuleBasedStateMachine):
         assert kept[: len(must)] == must
         assert set(found) <= self.ever
         first = self.log.first_index
+        self._forget_membership(before, first)
         self.model = []
         self.base = (first, self.log.high_watermark(first - 1), self.log.term_at(first - 1) or 0)
         for index, data in found:
@@ -256,6 +277,7 @@ class LogAgainstList(RuleBasedStateMachine):
     @rule()
     def close_and_open(self) -> None:
         self.log.close()
+        self._forget(self.log.first_index)
         size = self.log.size_bytes
         self.log = Log.open(self.disk, PATH, self.settings, 0)
         assert self.log.recovery.copied_bytes == 0
@@ -313,6 +335,7 @@ class LogAgainstList(RuleBasedStateMachine):
         log = self.log
         assert (log.last_index, log.next_offset) == (self.last_index, self.next_offset)
         assert log.last_term == self.term
+        assert log.membership[1] == self._membership(self.model)
         assert log.synced_index == self.synced
         for entry in self.model:
             assert log.term_at(entry.last_index) == entry.term

@@ -17,9 +17,10 @@ from crc32c import crc32c
 
 from quorate_broker.log.disk import Disk, read_whole
 from quorate_broker.log.errors import CorruptLogError
-from quorate_broker.log.index import IndexTail
+from quorate_broker.log.index import NO_TIME, IndexTail
 from quorate_broker.log.internals import InternalMap
 from quorate_broker.log.layout import Layout, Segment
+from quorate_broker.log.layout import Swap as Swap
 from quorate_broker.log.terms import TermTable
 from quorate_broker.log.told import Told
 
@@ -39,6 +40,7 @@ class SegmentFacts:
     size: int
     index_entries: int
     tail: IndexTail
+    first_timestamp: int = NO_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,9 @@ class Checkpoint:
     memberships: list[tuple[int, bytes]] = field(default_factory=list)
     starts: list[tuple[int, int]] = field(default_factory=list)
     hollow: bool = False
+    clean_to: int = 0
+    swaps: list[Swap] = field(default_factory=list)  # renames that may not have been made yet
+    sweeping: bool = False  # segments that are not named here are not of this log any more
 
 
 def of_layout(layout: Layout, extra_index: int, extra: bytes) -> Checkpoint:
@@ -80,6 +85,7 @@ def of_layout(layout: Layout, extra_index: int, extra: bytes) -> Checkpoint:
         memberships=layout.told.memberships,
         starts=layout.told.starts,
         hollow=layout.hollow,
+        clean_to=layout.clean_to,
     )
 
 
@@ -91,6 +97,7 @@ def _facts(segment: Segment) -> SegmentFacts:
         size=segment.size,
         index_entries=segment.index_entries if index is None else len(index),
         tail=segment.index_tail,
+        first_timestamp=segment.first_timestamp,
     )
 
 
@@ -107,6 +114,7 @@ def to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
     layout.told.memberships = checkpoint.memberships
     layout.told.starts = checkpoint.starts
     layout.hollow = checkpoint.hollow
+    layout.clean_to = checkpoint.clean_to
     layout.segments = [
         Segment(
             base_offset=facts.base_offset,
@@ -119,6 +127,7 @@ def to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
             index_entries=facts.index_entries,
             tail=facts.tail,
             has_file=True,
+            first_timestamp=facts.first_timestamp,
         )
         for facts in checkpoint.segments
     ]

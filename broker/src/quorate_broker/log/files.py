@@ -1,14 +1,22 @@
-"""Files of one segment: opening them for a moment, loading and writing the index beside them."""
+"""Files of segments: opening them for a moment, the index beside them, swaps and removals.
+
+What is here blocks, and leaves no half of itself that a second call would not finish.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
+from quorate_broker.log.cleaner_files import CLEANED
 from quorate_broker.log.disk import Disk, read_whole
 from quorate_broker.log.index import ENTRY_SIZE, SparseIndex
-from quorate_broker.log.layout import Layout, Segment, index_name
+from quorate_broker.log.layout import Layout, Segment, Swap, index_name, segment_name
 from quorate_broker.log.reader import rebuild_index
+
+COPY = ".copy"
+"""Ending of a file that recovery is about to give another's name."""
+_SEGMENT_FILES = (".log", ".qindex", COPY, CLEANED, ".tmp")
 
 
 @contextmanager
@@ -51,3 +59,35 @@ def write_index(disk: Disk, path: str, segment: Segment) -> None:
             disk, path, segment.base_offset, first, segment.index.encode(first, end)
         )
         segment.index_entries = end
+
+
+def carry_out(disk: Disk, path: str, swaps: Sequence[Swap]) -> None:
+    """Let cleaned segments take the place of what they stand for, durably. May be done again."""
+    for swap in swaps:
+        for name in (segment_name(swap.base_offset), index_name(swap.base_offset)):
+            if disk.exists(f"{path}/{name}{CLEANED}"):
+                disk.rename(f"{path}/{name}{CLEANED}", f"{path}/{name}")
+        for base_offset in swap.also:
+            remove_segment(disk, path, base_offset)
+    disk.sync_dir(path)
+
+
+def remove_segment(disk: Disk, path: str, base_offset: int) -> None:
+    """Unlink all files of one segment that are there."""
+    for name in (segment_name(base_offset), index_name(base_offset)):
+        for ending in ("", CLEANED):
+            with suppress(FileNotFoundError):
+                disk.unlink(f"{path}/{name}{ending}")
+
+
+def sweep(disk: Disk, path: str, kept: set[int]) -> None:
+    """Remove all files of segments but those with these base offsets, durably."""
+    known = {segment_name(base) for base in kept} | {index_name(base) for base in kept}
+    strays = [
+        name for name in disk.listdir(path) if name.endswith(_SEGMENT_FILES) and name not in known
+    ]
+    for name in strays:
+        with suppress(FileNotFoundError):  # a cleaning that is given up tidies up itself
+            disk.unlink(f"{path}/{name}")
+    if strays:
+        disk.sync_dir(path)

@@ -4,11 +4,16 @@
 loop publishes it with `Log.job_done`. One job of a log is in flight at a time. The thread changes
 nothing but the job; of a `Segment` it reads what never changes meanwhile. In a job:
 
-1. truncation: a checkpoint that claims no more than will be left, newest files first, then the cut
+1. the hosted state: whatever lets go of entries below counts on it;
+2. reset: a checkpoint of the log that begins elsewhere, which disowns all segments (from here on
+   recovery removes them too), then they go, so that their names are free;
+3. truncation: a checkpoint that claims no more than will be left, newest files first, then the cut
    itself, synced: no crash leaves a gap or a claim to bytes that are gone;
-2. segments in order: written, and synced before the next one is begun, so that a later segment
+4. segments in order: written, and synced before the next one is begun, so that a later segment
    with entries proves the earlier one whole; one `fdatasync` per touched file;
-3. the checkpoint, last, for it claims all of the above; then files that it no longer names.
+5. swap: a checkpoint that has the cleaned segments already and names the renames that are left
+   (from here on recovery carries them out too), then the renames;
+6. the checkpoint, last, for it claims all of the above; then files that it no longer names.
 
 The first error ends the job and the log: a sync that failed once is never tried again, because
 the kernel may have dropped the pages and answer "done" the second time.
@@ -19,10 +24,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from quorate_broker.log import checkpoint as checkpoints
+from quorate_broker.log import statefile
+from quorate_broker.log.checkpoint import Swap
 from quorate_broker.log.disk import Buffer, Disk, reserve, write_whole
-from quorate_broker.log.files import write_index_entries
+from quorate_broker.log.files import carry_out, remove_segment, sweep, write_index_entries
 from quorate_broker.log.index import ENTRY_SIZE
-from quorate_broker.log.layout import Segment, index_name, segment_name
+from quorate_broker.log.layout import Segment
 
 # A young segment reserves as much as it holds, so that a thousand small partitions stay small.
 _LEAST_PREALLOCATION = 64 << 10
@@ -69,10 +76,22 @@ class Truncation:
 
     segment: Segment
     position: int
-    dropped: list[Segment]
+    dropped: list[int]
+    """Base offsets, the last one first."""
+    handles: list[int]
+    """Open files of those."""
     lowered: tuple[IndexWrite, bytes] | None
     """Index and checkpoint to be written first, when those on disk claim more."""
     handle: int | None = None
+
+
+@dataclass(slots=True)
+class Reset:
+    """Begin elsewhere, with nothing."""
+
+    checkpoint: bytes
+    handles: list[int] = field(default_factory=list)
+    """Open files of what was there."""
 
 
 @dataclass(slots=True)
@@ -82,9 +101,14 @@ class Job:
     disk: Disk
     path: str
     last_index: int
+    state: bytes | None = None
+    reset: Reset | None = None
     truncation: Truncation | None = None
     writes: list[SegmentWrite] = field(default_factory=list)
     indexes: list[IndexWrite] = field(default_factory=list)
+    swaps: list[Swap] = field(default_factory=list)
+    swapping: bytes | None = None
+    """The checkpoint before the swaps; `checkpoint` is the one behind them."""
     checkpoint: bytes | None = None
     removals: list[int] = field(default_factory=list)
     """Base offsets of segments that retention gave up."""
@@ -102,32 +126,50 @@ class Job:
             raise
         self.done = True
 
+    def handles_left(self) -> list[int]:
+        """Files of what was cut off that a failed job has not closed any more."""
+        left = self.truncation.handles if self.truncation is not None else []
+        return left + (self.reset.handles if self.reset is not None else [])
+
     def _run(self) -> None:
+        if self.state is not None:
+            write_whole(self.disk, self.path, statefile.NAME, self.state)
+        if self.reset is not None:
+            self._reset(self.reset)
         if self.truncation is not None:
             self._truncate(self.truncation)
         for write in self.writes:
             self._write(write)
         for index in self.indexes:
             self._write_index(index)
+        if self.swapping is not None:
+            write_whole(self.disk, self.path, checkpoints.NAME, self.swapping)
+            carry_out(self.disk, self.path, self.swaps)
         if self.checkpoint is not None:
             write_whole(self.disk, self.path, checkpoints.NAME, self.checkpoint)
         for base_offset in self.removals:
-            self._remove(base_offset)
+            remove_segment(self.disk, self.path, base_offset)
         if self.removals:
             self.disk.sync_dir(self.path)
+
+    def _reset(self, reset: Reset) -> None:
+        write_whole(self.disk, self.path, checkpoints.NAME, reset.checkpoint)
+        while reset.handles:
+            self.disk.close(reset.handles.pop())
+        sweep(self.disk, self.path, set())
 
     def _truncate(self, truncation: Truncation) -> None:
         if truncation.lowered is not None:
             index, checkpoint = truncation.lowered
             self._write_index(index)
             write_whole(self.disk, self.path, checkpoints.NAME, checkpoint)
-        for segment in truncation.dropped:
-            if segment.handle is not None:
-                self.disk.close(segment.handle)
-            self._remove(segment.base_offset)
+        while truncation.handles:
+            self.disk.close(truncation.handles.pop())
+        for base_offset in truncation.dropped:
+            remove_segment(self.disk, self.path, base_offset)
             self.disk.sync_dir(self.path)
-        handle = truncation.segment.handle
-        truncation.handle = handle if handle is not None else self._open(truncation.segment)
+        if truncation.handle is None:
+            truncation.handle = self._open(truncation.segment)
         self.disk.truncate(truncation.handle, truncation.position)
         self.disk.sync(truncation.handle)
         for write in self.writes:
@@ -167,8 +209,3 @@ class Job:
         if target > write.end:
             reserve(self.disk, write.handle, write.allocated, target - write.allocated)
         write.allocated = max(write.end, self.disk.size(write.handle))
-
-    def _remove(self, base_offset: int) -> None:
-        for name in (segment_name(base_offset), index_name(base_offset)):
-            if self.disk.exists(f"{self.path}/{name}"):
-                self.disk.unlink(f"{self.path}/{name}")

@@ -8,6 +8,7 @@ the offset they begin with, so one is rolled only when it holds at least one off
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -33,6 +34,31 @@ def index_name(base_offset: int) -> str:
     return f"{base_offset:020d}.qindex"
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What lies before a log's first kept entry: all that a log which begins there must know."""
+
+    index: int
+    """Of the last entry before; -1 before everything."""
+    term: int
+    offset: int
+    """Of the first record behind."""
+    internals: int
+    """Internal entries before."""
+    start_offset: int
+    membership: bytes
+    """The one in effect there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """The cleaned segment of this base offset takes the place of its old self and of others."""
+
+    base_offset: int
+    also: list[int]
+    """Base offsets of the neighbours behind it whose records it has too."""
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """One file of the log. All positions are bytes from its begin."""
@@ -49,6 +75,7 @@ class Segment:
     tail: IndexTail = field(default_factory=IndexTail)  # of the index while it is not loaded
     sealed: bool = False  # written whole and trimmed; never the active one
     has_file: bool = False  # or will have, by the job in flight
+    first_timestamp: int = NO_TIME  # of its first batch that has one
 
     @property
     def name(self) -> str:
@@ -75,6 +102,8 @@ class Layout:
         self.terms = TermTable()
         self.internals = InternalMap()
         self.told = Told()
+        self.clean_to = 0
+        """Below this offset all sealed segments were cleaned once."""
         self.segments: list[Segment] = []
         self.hollow = False
         """Whether entries may be missing that this replica once acknowledged."""
@@ -94,17 +123,25 @@ class Layout:
 
     def roll(self) -> Segment:
         """Begin a new segment."""
-        assert not self.segments or self.next_offset > self.active.base_offset, "no two names"
+        assert self.may_roll, "no two names"
         segment = Segment(self.next_offset, self.next_index, SparseIndex(self.index_interval))
         self.segments.append(segment)
         return segment
 
-    def must_roll(self, size: int, segment_bytes: int) -> bool:
-        """Whether an entry of `size` bytes belongs into a new segment."""
-        if not self.segments:
-            return True
+    @property
+    def may_roll(self) -> bool:
+        """Whether the active segment holds an offset: else the next one had the same name."""
+        return not self.segments or self.next_offset > self.active.base_offset
+
+    def must_roll(self, header: BatchHeader, segment_bytes: int, segment_ms: int) -> bool:
+        """Whether an entry belongs into a new segment."""
+        if not self.segments or not self.may_roll:
+            return not self.segments
         active = self.active
-        return active.size + size > segment_bytes and self.next_offset > active.base_offset
+        if active.size + header.size > segment_bytes:
+            return True
+        is_timed = active.first_timestamp != NO_TIME and not header.is_control
+        return is_timed and header.max_timestamp - active.first_timestamp > segment_ms
 
     def place(self, header: BatchHeader, data: Buffer) -> Place:
         """Append an entry, whose bytes are `data`."""
@@ -120,6 +157,8 @@ class Layout:
             self.next_offset += header.last_offset_delta + 1
             self.next_index += header.last_offset_delta + 1
         note(segment, place, header, data)
+        if segment.first_timestamp == NO_TIME and not header.is_control:
+            segment.first_timestamp = header.max_timestamp
         segment.size += header.size
         return place
 
@@ -133,10 +172,40 @@ class Layout:
         number = bisect_right(self.segments, offset, key=_BASE_OFFSET) - 1
         return self.segments[max(0, number)]
 
-    def advance_start(self, offset: int) -> list[Segment]:
-        """Begin at `offset`; the sealed segments wholly before it, which fall away."""
+    def prefix(self) -> Prefix:
+        """What lies before the first kept entry."""
+        index = self.terms.base_index
+        return Prefix(
+            index=index,
+            term=self.terms.base_term,
+            offset=self.internals.offset_at(index + 1),
+            internals=self.internals.base,
+            start_offset=self.start_offset,
+            membership=self.told.base[1],
+        )
+
+    def begin_behind(self, prefix: Prefix) -> None:
+        """Forget everything; the next entry is the one behind `prefix`.
+
+        The start is at most there: what moved it further is told again by the entries that follow.
+        """
+        self.start_offset = min(prefix.start_offset, prefix.offset)
+        self.next_offset = prefix.offset
+        self.next_index = prefix.index + 1
+        self.terms = TermTable(prefix.index, prefix.term)
+        self.internals = InternalMap(prefix.internals)
+        self.told = Told((prefix.index, prefix.membership))
+        self.clean_to = 0
+        self.segments = []
+
+    def advance_start(self, offset: int) -> None:
+        """Begin at `offset`; `drop_before_start` has more to let go of."""
         self.start_offset = offset
         self.told.started(offset)
+
+    def drop_before_start(self) -> list[Segment]:
+        """The sealed segments wholly before the start, which fall away."""
+        offset = self.start_offset
         gone = 0
         while (
             gone + 1 < len(self.segments)
@@ -153,12 +222,21 @@ class Layout:
             self.told.forget_before(first_index)
         return dropped
 
+    def swap(self, new: Segment, old: Sequence[Segment]) -> None:
+        """`new` stands for its sealed neighbours `old`."""
+        at = self.segments.index(old[0])
+        assert self.segments[at : at + len(old)] == list(old), "neighbours"
+        assert all(segment.sealed for segment in old), "only what is sealed is cleaned"
+        self.segments[at : at + len(old)] = [new]
+
     def cut(self, index: int, position: int) -> list[Segment]:
         """Keep entries up to `index`, which ends at `position` of its segment; what falls away."""
         keep = max(1, bisect_right(self.segments, index + 1, key=_BASE_INDEX))
         dropped = self.segments[keep:]
         del self.segments[keep:]
         self.active.size = position
+        if self.active.max_timestamp == NO_TIME:
+            self.active.first_timestamp = NO_TIME
         self.next_offset = self.internals.offset_at(index + 1)
         self.next_index = index + 1
         self.internals.truncate_after(index)

@@ -17,68 +17,33 @@ Where to read next: `view` (the reading half), `layout` (the shape), `tail` (ent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log import recovery
+from quorate_broker.log.cleaner_files import Cleaned, CleanedSegment
 from quorate_broker.log.disk import Buffer, Disk
-from quorate_broker.log.jobs import IndexWrite, Reserve, SegmentWrite, Truncation
+from quorate_broker.log.flushing import Cut, FlushedLog
 from quorate_broker.log.jobs import Job as Job
-from quorate_broker.log.layout import Segment, note
-from quorate_broker.log.openfiles import OpenFiles
+from quorate_broker.log.jobs import Reset
+from quorate_broker.log.layout import Prefix, Segment, note
 from quorate_broker.log.reader import follow
 from quorate_broker.log.recovery import RecoveryReport as RecoveryReport
+from quorate_broker.log.settings import LogSettings as LogSettings
 from quorate_broker.log.tail import Entry
-from quorate_broker.log.view import LogView
 from quorate_broker.log.view import Slice as Slice
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader, InternalKind
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    """Sizes in bytes."""
-
-    segment_bytes: int = 1 << 30
-    index_interval_bytes: int = 16 << 10
-    preallocate_bytes: int = 16 << 20
-    cache_bytes: int = 4 << 20  # recent batches kept in memory for followers and tail readers
-
-
-@dataclass(slots=True)
-class _Cut:
-    """A truncation that the files have yet to follow, or that came while a job was in flight."""
-
-    index: int
-    segment: Segment
-    position: int
-    dropped: list[Segment]
-    lowered: tuple[IndexWrite, bytes] | None = None
-
-
-class Log(LogView):
+class Log(FlushedLog):
     """See the module. Not thread-safe: one loop calls it; only `Job.run` may be elsewhere."""
 
     def __init__(
         self, disk: Disk, path: str, settings: LogSettings, recovered: recovery.Recovered
     ) -> None:
-        files = OpenFiles(disk, path, recovered.layout)
-        super().__init__(path, recovered.layout, files, recovered.report.corrupt)
-        self.settings = settings
+        super().__init__(disk, path, settings, recovered)
         self.recovery: RecoveryReport = recovered.report
-        self._disk = disk
-        self._unsealed: list[Segment] = self._layout.segments[-1:]
-        self._synced_index = self._layout.next_index - 1
-        self._job: Job | None = None
-        self._cut: _Cut | None = None  # for the next job
-        self._cut_in_flight: _Cut | None = None  # what the job in flight does not know
-        self._removals: list[int] = []
-        known = recovered.checkpoint
-        self._on_disk_index = known.next_index - 1 if known else -1  # what a checkpoint claims
-        self._extra_index = known.extra_index if known else -1
-        self._extra = known.extra if known else b""
-        self._wants_checkpoint = False
-        self._bytes_since_checkpoint = 0
 
     @classmethod
     def open(
@@ -109,21 +74,6 @@ class Log(LogView):
         """Its folder."""
         return self._path
 
-    @property
-    def failed(self) -> OSError | None:
-        """The error that ended this log's writing, else None. Never cleared."""
-        return self._job.error if self._job is not None else None
-
-    @property
-    def synced_index(self) -> int:
-        """Everything up to here survives a power cut."""
-        return self._synced_index
-
-    @property
-    def pending_bytes(self) -> int:
-        """Appended, not yet handed to a job: what a limit on appends should look at."""
-        return self._tail.pending_bytes
-
     # ------------------------------------------------------------------------------------ writing
 
     def append(self, buf: Buffer) -> None:
@@ -150,7 +100,7 @@ class Log(LogView):
         assert self.corrupt is None, "a corrupt log is read-only"
         assert header.size == len(buf), "exactly one whole entry"
         layout = self._layout
-        if layout.must_roll(header.size, self.settings.segment_bytes):
+        if layout.must_roll(header, self.settings.segment_bytes, self.settings.segment_ms):
             self._unsealed.append(layout.roll())
         place = layout.place(header, buf)
         self._tail.append(
@@ -187,7 +137,7 @@ class Log(LogView):
         if self._extra_index > index:
             self._extra_index, self._extra = self.first_index - 1, b""
         self._synced_index = min(self._synced_index, index)
-        self._schedule_cut(_Cut(index, segment, position, dropped))
+        self._schedule_cut(Cut(index, segment, position, dropped))
 
     def _position_of(self, segment: Segment, index: int) -> int:
         """Where the entry that begins at `index` begins."""
@@ -212,35 +162,6 @@ class Log(LogView):
                 break
             note(segment, place, header, data)
             place = follow(place, header)
-
-    def _schedule_cut(self, cut: _Cut) -> None:
-        """Jobs have to follow if the files have, or will have, what was cut off."""
-        segment = cut.segment
-        if self._job is not None and (
-            self._cut_in_flight is None or cut.index < self._cut_in_flight.index
-        ):
-            self._cut_in_flight = cut
-        has_more = segment.handed > cut.position
-        cut.dropped = [gone for gone in reversed(cut.dropped) if gone.has_file]
-        for gone in cut.dropped:
-            self._files.keep(gone)
-        segment.handed = min(segment.handed, cut.position)
-        segment.written = min(segment.written, cut.position)
-        if not has_more and not cut.dropped:
-            return
-        segment.index_entries = 0
-        if self._cut is not None:
-            cut.dropped = self._cut.dropped + cut.dropped
-        if self._on_disk_index > cut.index:
-            cut.lowered = self._lowered(segment)
-        self._cut = cut
-
-    def _lowered(self, segment: Segment) -> tuple[IndexWrite, bytes]:
-        """Index and checkpoint of the log as it stands now, just cut."""
-        assert segment.index is not None, "the active segment's index is in memory"
-        index = IndexWrite(segment, 0, segment.index.encode(0, len(segment.index)))
-        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
-        return index, checkpoints.encode(known)
 
     def checkpoint(self, index: int, extra: bytes) -> None:
         """Write a checkpoint with the next job.
@@ -280,113 +201,68 @@ class Log(LogView):
         """The log begins at `offset` now, as a committed entry said (decision 7).
 
         Whole segments before it go with the next job, after a checkpoint that no longer names
-        them.
+        them; the active one too, once it is sealed, if nothing is left in it. Call `checkpoint`
+        in the same turn: what the producers were is no longer told by the entries that go.
         """
         assert self.start_offset <= offset <= self.next_offset, "inside the log"
-        gone = self._layout.advance_start(offset)
-        for segment in gone:
-            self._files.remove(segment)
-        self._removals += [segment.base_offset for segment in gone]
-        if self._extra_index < self.first_index - 1:
-            self._extra_index, self._extra = self.first_index - 1, b""
+        self._layout.advance_start(offset)
+        if offset == self.next_offset:
+            self.roll()
+        self._wants_checkpoint = True
+        self._trim_front()
+
+    def roll(self) -> None:
+        """The active segment ends here, if it holds an offset; sealed with the next job."""
+        layout = self._layout
+        if layout.segments and layout.may_roll:
+            self._unsealed.append(layout.roll())
+            self._wants_checkpoint = True
+
+    def put_state(self, index: int, content: bytes) -> None:
+        """Keep what the hosted machine is at `index`, which is committed.
+
+        On disk before anything else that the same job does: call it before the `advance_start` or
+        `reset` that counts on it.
+        """
+        self._state = (index, content)
+        self._has_new_state = True
+
+    def reset(self, prefix: Prefix, extra: bytes = b"") -> None:
+        """Forget everything and begin behind `prefix`; `extra` is the replica's state there.
+
+        In effect at once. On disk with the next job, wholly or not at all; until that is done
+        nothing counts as synced.
+        """
+        assert self.corrupt is None, "a corrupt log is read-only"
+        self._forget_everything()
+        self._layout.begin_behind(prefix)
+        self._synced_index = self._on_disk_index = -1
+        self._extra_index, self._extra = prefix.index, extra
+        known = checkpoints.of_layout(self._layout, prefix.index, extra)
+        self._reset = Reset(checkpoints.encode(replace(known, sweeping=True)))
         self._wants_checkpoint = True
 
-    # --------------------------------------------------------------------------------------- jobs
+    def swap(self, cleaned: Cleaned) -> None:
+        """Take cleaned segments in the place of what they stand for, at once; files follow.
 
-    def take_job(self) -> Job | None:
-        """None while one is in flight, when there is nothing to do, and for ever after an error."""
-        if self._job is not None or self.corrupt is not None:
-            return None
-        pending = self._tail.take_pending()
-        if not (pending or self._cut or self._wants_checkpoint or self._removals):
-            return None
-        job = Job(self._disk, self._path, self.last_index)
-        self._add_cut(job)
-        self._add_writes(job, pending)
-        if self._wants_checkpoint:
-            self._add_checkpoint(job)
-        self._job = job
-        return job
-
-    def _add_cut(self, job: Job) -> None:
-        cut = self._cut
-        if cut is None:
+        If any of those has left the log meanwhile, nothing happens: the files are removed when
+        their segments are, or at the next opening. Raises OSError when they cannot be opened.
+        """
+        assert not self.swapping, "one cleaning at a time"
+        layout = self._layout
+        replaced = [old for new in cleaned.segments for old in new.replaces]
+        if self.failed is not None or any(old not in layout.segments for old in replaced):
             return
-        self._cut = None
-        job.truncation = Truncation(cut.segment, cut.position, cut.dropped, cut.lowered)
-        if cut.lowered is not None:
-            self._on_disk_index = cut.index
-
-    def _add_writes(self, job: Job, pending: list[Entry]) -> None:
-        for segment in self._unsealed:
-            seal = segment is not self._layout.active
-            buffers: list[Buffer] = [entry.data for entry in pending if entry.segment is segment]
-            if not buffers and not seal:
-                continue
-            limit = self.settings.segment_bytes
-            write = SegmentWrite(
-                segment=segment,
-                handle=segment.handle,
-                allocated=segment.allocated,
-                at=segment.handed,
-                end=segment.size,
-                reserve=Reserve(self.settings.preallocate_bytes, limit),
-                buffers=buffers,
-                seal=seal,
-            )
-            job.writes.append(write)
-            segment.handed = segment.size
-            segment.has_file = True
-            if seal:
-                self._add_index(job, segment)
-        self._unsealed = [self._layout.active] if self._layout.segments else []
-
-    def _add_index(self, job: Job, segment: Segment) -> None:
-        index = segment.index
-        if index is not None and segment.index_entries < len(index):
-            data = index.encode(segment.index_entries, len(index))
-            job.indexes.append(IndexWrite(segment, segment.index_entries, data))
-
-    def _add_checkpoint(self, job: Job) -> None:
-        added = [write.segment for write in job.indexes]
-        for segment in self._layout.segments:
-            if segment not in added:
-                self._add_index(job, segment)
-        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
-        job.checkpoint = checkpoints.encode(known)
-        job.removals, self._removals = self._removals, []
-        self._on_disk_index = self.last_index
-        self._wants_checkpoint = False
-        self._bytes_since_checkpoint = 0
-
-    def job_done(self, job: Job) -> None:
-        """On the loop, after `run` returned: what it wrote is durable."""
-        assert job is self._job, "the job in flight"
-        assert job.done, "run, without an error"
-        self._job = None
-        cut, self._cut_in_flight = self._cut_in_flight, None
-        if job.truncation is not None:
-            truncated = job.truncation.segment
-            truncated.handle, truncated.allocated = job.truncation.handle, job.truncation.position
-        for write in job.writes:
-            self._publish(write, cut)
-        for index in job.indexes:
-            if cut is None or index.segment is not cut.segment:
-                index.segment.index_entries = index.end
-        synced = job.last_index if cut is None else min(job.last_index, cut.index)
-        assert synced >= self._synced_index, "what is synced stays synced"
-        self._synced_index = synced
-        self._tail.evict(self.settings.cache_bytes, synced)
-
-    def _publish(self, write: SegmentWrite, cut: _Cut | None) -> None:
-        segment = write.segment
-        segment.handle, segment.allocated = write.handle, write.allocated
-        segment.written = write.end
-        if cut is not None and segment is cut.segment:
-            segment.written = min(write.end, cut.position)
-        if write.seal and segment not in self._unsealed and segment in self._layout.segments:
-            segment.sealed = True
-            self._files.sealed(segment)
+        handles = [self._disk.open(f"{self._path}/{new.segment_file}") for new in cleaned.segments]
+        for new, handle in zip(cleaned.segments, handles, strict=True):
+            segment = _of_cleaned(new, handle)
+            layout.swap(segment, new.replaces)
+            for old in new.replaces:
+                self._files.remove(old)
+            also = [old.base_offset for old in new.replaces[1:]]
+            self._swaps.append((segment, checkpoints.Swap(new.base_offset, also)))
+        layout.clean_to = max(layout.clean_to, cleaned.clean_to)
+        self._wants_checkpoint = True
 
     def close(self) -> None:
         """Clean stop: write what is pending, trim, checkpoint, close the files. Blocking.
@@ -398,8 +274,7 @@ class Log(LogView):
                 self.job_done(self._job)
             if self._on_disk_index != self.last_index or self._cut:
                 self._wants_checkpoint = True
-            job = self.take_job()
-            if job is not None:
+            while (job := self.take_job()) is not None:
                 job.run()
                 self.job_done(job)
             self._trim()
@@ -414,3 +289,21 @@ class Log(LogView):
         self._disk.truncate(active.handle, active.size)
         self._disk.sync(active.handle)
         active.allocated = active.size
+
+
+def _of_cleaned(cleaned: CleanedSegment, handle: int) -> Segment:
+    size = cleaned.size
+    return Segment(
+        base_offset=cleaned.base_offset,
+        base_index=cleaned.base_index,
+        index=cleaned.index,
+        size=size,
+        handed=size,
+        written=size,
+        allocated=size,
+        handle=handle,
+        index_entries=len(cleaned.index),
+        sealed=True,
+        has_file=True,
+        first_timestamp=cleaned.replaces[0].first_timestamp,
+    )

@@ -20,39 +20,38 @@ _STEP = 256 << 10
 
 def first_not_older(log: LogView, timestamp_ms: int, end_offset: int) -> tuple[int, int] | None:
     """(offset, timestamp) of the first record below `end_offset` of at least this time."""
-    for segment in log.indexed_segments():
-        assert segment.index is not None, "loaded"
-        if segment.max_timestamp < timestamp_ms or not len(segment.index):
-            continue
-        begin = segment.index.indexes[segment.index.first_not_older(timestamp_ms)]
-        for header, data in _record_batches(log, begin, end_offset):
-            if header.max_timestamp < timestamp_ms:
+    for segment, end in log.segments_since(max(timestamp_ms, 0)):
+        index = segment.index
+        assert index is not None, "loaded"
+        begin = index.indexes[index.first_not_older(timestamp_ms)]
+        for header, data in _record_batches(log, begin, min(end, end_offset)):
+            if header.max_timestamp < timestamp_ms or header.next_offset <= log.start_offset:
                 continue
             for offset, time in _times(header, data):
                 if time >= timestamp_ms and log.start_offset <= offset < end_offset:
                     return offset, time
-        return None
+        if end >= end_offset:
+            break
     return None
 
 
 def newest(log: LogView, end_offset: int) -> tuple[int, int] | None:
     """(offset, timestamp) of the first record below `end_offset` with the greatest time."""
     greatest = NO_TIME
-    segments = list(log.indexed_segments())
-    ends = [segment.base_offset for segment in segments[1:]] + [log.next_offset]
-    for segment, end in zip(segments, ends, strict=True):
-        if segment.max_timestamp <= greatest:
+    for segment, end in log.segments_since(0):
+        if segment.max_timestamp <= greatest or segment.base_offset >= end_offset:
             continue
-        # The index knows the greatest time before its last entry; only what is behind is walked.
         index = segment.index
         assert index is not None, "loaded"
-        number = index.floor_of_offset(end_offset - 1)
-        if number < 0:
-            break
-        times = [index.times[number]]
+        if segment.base_offset >= log.start_offset:
+            # The index knows the greatest time before each entry: only what is behind is walked.
+            number = max(0, index.floor_of_offset(min(end, end_offset) - 1))
+            greatest = max(greatest, index.times[number])
+        else:
+            number = max(0, index.floor_of_offset(log.start_offset))
         for header, _ in _record_batches(log, index.indexes[number], min(end, end_offset)):
-            times.append(header.max_timestamp)
-        greatest = max(greatest, *times)
+            if header.next_offset > log.start_offset:
+                greatest = max(greatest, header.max_timestamp)
     return None if greatest == NO_TIME else first_not_older(log, greatest, end_offset)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from quorate_broker.log.disk import Disk
 from quorate_broker.log.files import load_index
 from quorate_broker.log.layout import Layout, Segment
@@ -52,9 +54,15 @@ class OpenFiles:
             self._disk.close(segment.handle)
             segment.handle = None
 
+    def forget(self) -> None:
+        """All of them left the log; a job closes their files."""
+        self._sealed.clear()
+
     def _close(self, segment: Segment) -> None:
+        """All of it is synced: an error now says nothing about its bytes."""
         if segment.handle is not None:
-            self._disk.close(segment.handle)
+            with contextlib.suppress(OSError):
+                self._disk.close(segment.handle)
             segment.handle = None
         # An index whose last entries are not in its file yet stays.
         if segment.index is not None and segment.index_entries == len(segment.index):

@@ -16,19 +16,19 @@ called by `log.Log.open`, before anything votes, acknowledges or serves. Next: `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quorate_broker.log import checkpoint as checkpoints
+from quorate_broker.log import statefile
 from quorate_broker.log.disk import Disk, write_whole
 from quorate_broker.log.errors import CorruptLogError
-from quorate_broker.log.files import load_index, opened, write_index
+from quorate_broker.log.files import COPY, carry_out, load_index, opened, sweep, write_index
 from quorate_broker.log.index import Place
-from quorate_broker.log.layout import Layout, Segment, index_name, segment_name
+from quorate_broker.log.layout import Layout, Segment, segment_name
 from quorate_broker.log.scan import inspect_rest, sound_entries
 from quorate_broker.log.told import Told
 from quorate_broker.wire.batch import HEADER_SIZE
 
-_COPY = ".copy"
 _STEP = 1 << 20
 
 
@@ -49,6 +49,7 @@ class Recovered:
 
     layout: Layout
     checkpoint: checkpoints.Checkpoint | None
+    state: tuple[int, bytes] | None
     report: RecoveryReport
 
 
@@ -84,7 +85,7 @@ def open_log(
         corrupt=corrupt,
         wall_ms=wall_ms,
     )
-    return Recovered(recovery.layout, recovery.known, report)
+    return Recovered(recovery.layout, recovery.known, recovery.state, report)
 
 
 class _Recovery:
@@ -94,32 +95,46 @@ class _Recovery:
         self.path = path
         self.layout = Layout(index_interval)
         self.known: checkpoints.Checkpoint | None = None
+        self.state: tuple[int, bytes] | None = None
         self.torn_bytes = 0
         self.copied_bytes = 0
         self.scanned_batches = 0
 
     def run(self) -> None:
-        names = self.disk.listdir(self.path)
-        bases = [int(name[:-4]) for name in names if name.endswith(".log")]
         self.known = checkpoints.load(self.disk, self.path, self.founding)
         if self.known is None:
-            if bases:
-                raise CorruptLogError("there are segments but no checkpoint")
+            names = self.disk.listdir(self.path)
+            if any(name.endswith(".log") or name == statefile.NAME for name in names):
+                raise CorruptLogError("there is data but no checkpoint")
             self._begin()
             return
+        self.state = statefile.load(self.disk, self.path)
+        self._finish_job(self.known)
+        names = self.disk.listdir(self.path)
+        bases = [int(name[:-4]) for name in names if name.endswith(".log")]
         self.layout = checkpoints.to_layout(self.known, self.layout.index_interval)
         self._check_known(set(bases))
         sources = self._sources(bases)
         for number, source in enumerate(sources):
             self._scan(source, sources[number + 1 :])
         self._settle(sources)
-        self._remove_strays(names)
+        sweep(self.disk, self.path, self._kept())
 
     def _begin(self) -> None:
         """The first checkpoint: from then on segments without one are corruption."""
         self.layout.told = Told((-1, self.founding or b""))
         self.layout.hollow = self.founding is None
         self.known = checkpoints.of_layout(self.layout, -1, b"")
+        write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
+
+    def _finish_job(self, known: checkpoints.Checkpoint) -> None:
+        """A power cut came in the middle of a reset or a swap, behind the point of no return."""
+        if not (known.swaps or known.sweeping):
+            return
+        if known.sweeping:
+            sweep(self.disk, self.path, {facts.base_offset for facts in known.segments})
+        carry_out(self.disk, self.path, known.swaps)
+        self.known = replace(known, swaps=[], sweeping=False)
         write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
 
     # ------------------------------------------------------------------ what must be there
@@ -144,9 +159,10 @@ class _Recovery:
         strange = {base for base in bases if first < base < last} - self._kept()
         if strange:
             raise CorruptLogError(f"{segment_name(min(strange))} is not of this log")
-        newer = [_Source(base, 0) for base in sorted(bases) if base > last]
         if not segments:
-            return newer
+            # Older ones were left behind by retention.
+            return [_Source(base, 0) for base in sorted(bases) if base >= self.layout.next_offset]
+        newer = [_Source(base, 0) for base in sorted(bases) if base > last]
         return [_Source(last, segments[-1].size), *newer]
 
     # ------------------------------------------------------------------ what may be believed
@@ -215,14 +231,14 @@ class _Recovery:
         """
         name = f"{self.path}/{segment.name}"
         size = 0
-        with opened(self.disk, name + _COPY, create=True) as writing:
+        with opened(self.disk, name + COPY, create=True) as writing:
             self.disk.truncate(writing, 0)
             for source in parts:
                 begin = 0 if source.base_offset == segment.base_offset else source.begin
                 size = self._copy_part(writing, size, source, begin)
             self.disk.sync(writing)
         assert size == segment.size, "every entry placed here is in one of the parts"
-        self.disk.rename(name + _COPY, name)
+        self.disk.rename(name + COPY, name)
         self.disk.sync_dir(self.path)
         self.copied_bytes += size
         segment.index_entries = 0
@@ -261,18 +277,3 @@ class _Recovery:
                 write_index(self.disk, self.path, segment)
         self.known = checkpoints.of_layout(self.layout, self.known.extra_index, self.known.extra)
         write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
-
-    def _remove_strays(self, names: list[str]) -> None:
-        """Half-made copies, and segments that retention had already given up."""
-        kept = self._kept()
-        known = {segment_name(base) for base in kept} | {index_name(base) for base in kept}
-        strays = [
-            name
-            for name in names
-            if name.endswith((_COPY, ".tmp", ".log", ".qindex")) and name not in known
-        ]
-        for name in strays:
-            if self.disk.exists(f"{self.path}/{name}"):
-                self.disk.unlink(f"{self.path}/{name}")
-        if strays:
-            self.disk.sync_dir(self.path)

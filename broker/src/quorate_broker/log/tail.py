@@ -118,6 +118,11 @@ class Tail:
         self._drop(keep, len(self._entries))
         self._handed = min(self._handed, keep)
 
+    def clear(self) -> None:
+        """Forget all entries."""
+        self.bytes = self.pending_bytes = self._handed = 0
+        self._drop(0, len(self._entries))
+
     def evict(self, limit: int, written_index: int) -> None:
         """Drop the oldest written entries until `limit` bytes are left, if there is much to do."""
         if self.bytes <= limit + limit // 4:

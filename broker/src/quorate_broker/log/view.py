@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from quorate_broker.log import lookup
 from quorate_broker.log.errors import BelowLogStartError, CorruptLogError
-from quorate_broker.log.layout import Layout, Segment
+from quorate_broker.log.layout import Layout, Prefix, Segment
 from quorate_broker.log.openfiles import OpenFiles
 from quorate_broker.log.reader import Found
 from quorate_broker.log.tail import Tail
@@ -25,10 +25,15 @@ _REPLAY_STEP = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Whole entries for a follower; `last_index` = first_index - 1 when there is nothing."""
+    """Whole entries for a follower; `last_index` = first_index - 1 when there is nothing.
+
+    The first one may begin before the index that was asked for: compaction merges neighbours.
+    """
 
     batches: list[memoryview]
     last_index: int
+    first_index: int = -1
+    """Where the first entry begins."""
 
 
 class LogView:
@@ -37,12 +42,11 @@ class LogView:
     def __init__(self, path: str, layout: Layout, files: OpenFiles, corrupt: str | None) -> None:
         self.corrupt = corrupt
         """Why these bytes cannot be trusted (found at open or by a later read), else None."""
-        self.clean_to = 0
-        """Everything below this offset was cleaned once (`cleaner`); 0 without compaction."""
         self._path = path
         self._layout = layout
         self._files = files
         self._tail = Tail()
+        self._state: tuple[int, bytes] | None = None
 
     # ------------------------------------------------------------------------------ where it ends
 
@@ -100,6 +104,41 @@ class LogView:
         """Entries may be missing that this replica acknowledged: it grants no vote until filled."""
         return self._layout.hollow
 
+    @property
+    def state(self) -> tuple[int, bytes] | None:
+        """(index, content) of the hosted state that was put last, on disk or about to be."""
+        return self._state
+
+    @property
+    def clean_to(self) -> int:
+        """Everything below this offset was cleaned once (`cleaner`); 0 without compaction."""
+        return self._layout.clean_to
+
+    def prefix(self) -> Prefix:
+        """What lies before `first_index`: all that `reset` needs to begin there elsewhere."""
+        return self._layout.prefix()
+
+    def retention_start(
+        self, wall_ms: int, retention_ms: int, retention_bytes: int, high_watermark: int
+    ) -> int:
+        """Where the log may begin by these limits (-1: none): at a segment's border, as Kafka.
+
+        A segment may go when its newest record is older than `retention_ms`, or when the others
+        are `retention_bytes` without it; the active one too, if all of it is committed.
+        """
+        start = self.start_offset
+        excess = self.size_bytes - retention_bytes
+        for segment, end in self._ends():
+            if end > high_watermark or end == segment.base_offset:
+                break
+            is_old = retention_ms >= 0 and segment.max_timestamp < wall_ms - retention_ms
+            is_much = retention_bytes >= 0 and excess >= segment.size
+            if not (is_old or is_much):
+                break
+            excess -= segment.size
+            start = max(start, end)
+        return start
+
     # ------------------------------------------------------------------------------------ reading
 
     def term_at(self, index: int) -> int | None:
@@ -132,7 +171,7 @@ class LogView:
         return self._layout.internals.index_of(offset)
 
     def slice(self, first_index: int, max_bytes: int) -> Slice:
-        """Entries from the one that begins at `first_index`, internals too; at least one.
+        """Entries from the one that holds `first_index`, internals too; at least one.
 
         Raises BelowLogStartError when they are gone, CorruptLogError when they do not read back.
         """
@@ -141,23 +180,24 @@ class LogView:
             raise BelowLogStartError(f"index {first_index} is before {self.first_index}")
         assert first_index <= self.last_index + 1, "not behind the end"
         if first_index > self.last_index:
-            return Slice([], self.last_index)
+            return Slice([], self.last_index, first_index)
         if self._tail.covers_index(first_index):
             entries = self._tail.slice(first_index, max_bytes)
-            assert entries[0].first_index == first_index, "an index at a batch border"
-            return Slice([entry.data for entry in entries], entries[-1].last_index)
+            begin, last_index = entries[0].first_index, entries[-1].last_index
+            return Slice([entry.data for entry in entries], last_index, begin)
         segment = self._layout.segment_of_index(first_index)
         batches: list[memoryview] = []
-        last_index = first_index - 1
+        begin, last_index = first_index, first_index - 1
         left = max_bytes
         for found in self._old_entries(segment, first_index, max_bytes):
-            assert found.place.index >= first_index, "an index at a batch border"
             left -= len(found.data)
             if left < 0 and batches:
                 break
+            if not batches:
+                begin = found.place.index
             batches.append(found.data)
             last_index = found.last_index
-        return Slice(batches, last_index)
+        return Slice(batches, last_index, begin)
 
     def read(self, offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
         """Whole batches, no internals; the first contains `offset`; all end <= `end_offset`.
@@ -206,15 +246,17 @@ class LogView:
             raise CorruptLogError(self.corrupt)
 
     def walk(self, index: int, step: int) -> Iterator[tuple[int, BatchHeader, memoryview]]:
-        """(first index, header, bytes) of every entry from the one that begins at `index`."""
+        """(first index, header, bytes) of every entry from the one that holds `index`."""
         while index <= self.last_index:
-            for data in self.slice(index, step).batches:
+            found = self.slice(index, step)
+            index = found.first_index
+            for data in found.batches:
                 header = batch.parse_header(data)
                 yield index, header, data
                 index += max(1, header.last_offset_delta + 1)
 
     def replay_headers(self, from_index: int) -> Iterator[tuple[int, BatchHeader]]:
-        """(index of its last record, header) of every entry that begins at or after `from_index`,
+        """(index of its last record, header) of every entry that ends at or after `from_index`,
         internal ones too; call with `checkpoint_index + 1`."""
         for first_index, header, _ in self.walk(from_index, _REPLAY_STEP):
             yield first_index + max(0, header.last_offset_delta), header
@@ -227,8 +269,14 @@ class LogView:
         """(offset, timestamp) of the first record below `end_offset` with the greatest time."""
         return lookup.newest(self, end_offset)
 
-    def indexed_segments(self) -> Iterator[Segment]:
-        """Segments in order, each with its index loaded; for `lookup`."""
-        for segment in self._layout.segments:
-            self._load_index(segment)
-            yield segment
+    def segments_since(self, least_ms: int) -> Iterator[tuple[Segment, int]]:
+        """(segment, end offset) of those with a record of at least this time; index loaded."""
+        for segment, end in self._ends():
+            if segment.max_timestamp >= least_ms:
+                self._load_index(segment)
+                yield segment, end
+
+    def _ends(self) -> list[tuple[Segment, int]]:
+        segments = self._layout.segments
+        ends = [segment.base_offset for segment in segments[1:]]
+        return list(zip(segments, [*ends, self.next_offset], strict=True)) if segments else []
