@@ -262,11 +262,37 @@ def test_entries_are_not_written_before_their_term_is_on_disk() -> None:
     assert one.drain(0).job is not None
 
 
-def test_a_stranger_is_not_heard() -> None:
+def test_a_stranger_is_answered_but_what_it_answers_never_counts() -> None:
+    # The membership by which it is a member may not have come here yet.
     one = replica(MemoryLog(), frozenset({ME, OTHER, THIRD}))
+    one.campaign(0)
     for stranger in (Peer(2, "another disk"), Peer(7, "x"), ME):
-        one.receive(stranger, Vote(5, 100, 4), 0)
-    assert one.drain(0) == Effects(messages=[])
+        one.receive(stranger, PreVoteReply(0, 1, True), 0)
+    run(one)
+    assert (one.role, one.term) == (Role.PRE_CANDIDATE, 0)
+    one.receive(OTHER, PreVoteReply(0, 1, True), 0)
+    run(one)
+    for stranger in (Peer(2, "another disk"), Peer(7, "x"), ME):
+        one.receive(stranger, VoteReply(1, True), 0)
+    run(one)
+    assert (one.role, one.term) == (Role.CANDIDATE, 1)
+    one.receive(OTHER, VoteReply(1, True), 0)
+    run(one)
+    one.receive(Peer(2, "another disk"), AppendReply(1, 0, 0), 0)
+    run(one)
+    assert not one.serving
+    one.receive(Peer(7, "x"), Vote(5, 100, 4), 0)
+    assert [to for to, _ in run(one)[0].messages] == [Peer(7, "x")]
+
+
+def test_who_is_far_behind_but_hears_a_leader_does_not_ask_for_elections() -> None:
+    # Redpanda #30815: asking for votes that its log cannot get, it never came to take entries.
+    one = replica(MemoryLog(), frozenset({ME, OTHER, THIRD}))
+    for now_ms in range(0, 10_000, 700):
+        one.tick(now_ms)
+        one.receive(OTHER, append_of(3, (100, 3), 90, entry(100, 3)), now_ms)
+        run(one, now_ms)
+        assert (one.role, one.leader) == (Role.FOLLOWER, OTHER)
 
 
 def test_another_leaders_commit_is_not_told_together_with_the_loss_of_leadership() -> None:

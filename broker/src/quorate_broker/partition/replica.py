@@ -21,8 +21,10 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import Job, Log
 from quorate_broker.partition.producers import ProducerTable
+from quorate_broker.raft import membership
 from quorate_broker.raft.core import NEVER_MS, Raft, Role
 from quorate_broker.raft.core import Seat as Seat
+from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import Buffer, HardState, Message, Peer
 from quorate_broker.raft.ports import Dice, Slice
 from quorate_broker.raft.settings import RaftSettings
@@ -75,9 +77,10 @@ class Effects:
 class _FollowedLog:
     """The log as Raft sees it, with the producers kept in step."""
 
-    def __init__(self, log: Log, producers: ProducerTable) -> None:
+    def __init__(self, log: Log, producers: ProducerTable, founders: frozenset[Peer]) -> None:
         self._log = log
         self._producers = producers
+        self._founding = membership.of(founders).encode() if founders else b""
         self.term_at = log.term_at
         self.end_of_term = log.end_of_term
 
@@ -100,6 +103,18 @@ class _FollowedLog:
     @property
     def synced_index(self) -> int:
         return self._log.synced_index
+
+    @property
+    def membership(self) -> tuple[int, bytes]:
+        index, content = self._log.membership
+        return index, content or self._founding
+
+    @property
+    def hollow(self) -> bool:
+        return self._log.hollow and not self._founding
+
+    def fill(self) -> None:
+        self._log.fill()
 
     def append(self, buf: Buffer, header: BatchHeader) -> None:
         offset = self._log.next_offset
@@ -134,7 +149,8 @@ class Replica:
             hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
         self._settings = settings
         self._producers = _restore(log) if doubt is None else ProducerTable(log.checkpoint_index)
-        self._raft = Raft(seat, _FollowedLog(log, self._producers), hard_state, settings, dice)
+        followed = _FollowedLog(log, self._producers, seat.voters)
+        self._raft = Raft(seat, followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
         self._committed = self._raft.commit_index
         self._believed: tuple[int, Peer | None, bool] = (hard_state.term, None, False)
@@ -212,9 +228,28 @@ class Replica:
 
     def peer_lost(self, node_id: int, now_ms: int) -> None:
         """The connection to a node broke: a hint that it may be dead."""
-        peer = self._peer(node_id)
-        if peer is not None:
-            self._raft.peer_lost(peer, now_ms)
+        for peer in sorted(self._raft.members.all):
+            if peer.node_id == node_id:
+                self._raft.peer_lost(peer, now_ms)
+
+    def want_members(
+        self, target: frozenset[Peer], now_ms: int, learners: frozenset[Peer] = frozenset()
+    ) -> None:
+        """As leader: bring the group to the voters `target` (and `learners` beside them).
+
+        Level-triggered and forgotten with the leadership: say it again and again. A target that
+        changes on the way is a cancellation. Elsewhere than at the leader it does nothing.
+        """
+        self._doubt()
+        self._raft.want_members(target, learners, now_ms)
+
+    def wake(self, now_ms: int) -> None:
+        """Something may have happened to the others: end the rest, if this replica rests."""
+        self._raft.wake(now_ms)
+
+    def ask_round(self, now_ms: int) -> None:
+        """As leader: ask the others whether it still is; then watch `confirmed_ms`."""
+        self._raft.ask_round(now_ms)
 
     def campaign(self, now_ms: int) -> None:
         """Ask for an election now (the preferred replica of a new group)."""
@@ -290,6 +325,30 @@ class Replica:
         return frozenset(peer.node_id for peer in self._raft.in_sync)
 
     @property
+    def members(self) -> Membership:
+        """Those in effect: by the newest entry of the log, committed or not."""
+        return self._raft.members
+
+    @property
+    def membership_settled(self) -> bool:
+        """As leader: whether what `want_members` asked for is in effect, and committed."""
+        return self._raft.members_settled
+
+    @property
+    def resting(self) -> bool:
+        """Whether the group is silent until something happens; see `wake`."""
+        return self._raft.resting
+
+    @property
+    def confirmed_ms(self) -> int:
+        """As leader: the time, by `now_ms`, at which a majority last took this one for its leader.
+
+        Who has to read the newest asks for a round and waits until this is not before the asking:
+        it is no lease, for a follower that loses its connection forgets its leader at once.
+        """
+        return self._raft.confirmed_ms
+
+    @property
     def deadline_ms(self) -> int:
         """When `tick` must be called next, at the latest."""
         if self._withhold_commit:
@@ -305,7 +364,8 @@ class Replica:
             self.failed(CorruptReplica(self.log.corrupt))
 
     def _peer(self, node_id: int) -> Peer | None:
-        return next((peer for peer in self.seat.voters if peer.node_id == node_id), None)
+        voters = self._raft.members.voters
+        return next((peer for peer in voters if peer.node_id == node_id), None)
 
     def _refuse(self) -> None:
         if self._raft.is_full and self._raft.serving:

@@ -7,17 +7,17 @@ I/O: the same calls give the same outputs, so that a seed replays a whole cluste
 
 The log it is given acts in memory at once; the driver syncs it and says so. `Ready` tells what must
 be journaled; everything in `Ready.messages` may leave at once, what may not yet is held back here.
-Read `state` for the roles, then `election`, `leading`, `following`.
+Read `state` for the roles, then `election`, `leading`, `following`, `changes`.
 
-Membership changes, learners and snapshots are not built yet. Their places: `quorum.ballot` and
-`quorum.reached` (joint majorities), `State.voters` (follows the log), a third `progress.Mode`.
+Who belongs to the group is in the log; `want_members` says, to a leader, who should.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate_broker.raft import election, following, leading
+from quorate_broker.raft import changes, election, following, leading, membership
+from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
     AppendReply,
@@ -34,9 +34,9 @@ from quorate_broker.raft.messages import (
     VoteReply,
 )
 from quorate_broker.raft.ports import Dice, RaftLog
+from quorate_broker.raft.progress import NEVER_MS as NEVER_MS
 from quorate_broker.raft.settings import RaftSettings
 from quorate_broker.raft.state import FOREVER_MS, State
-from quorate_broker.raft.state import NEVER_MS as NEVER_MS
 from quorate_broker.raft.state import Role as Role
 from quorate_broker.raft.state import Seat as Seat
 from quorate_broker.wire.batch import BatchHeader
@@ -75,12 +75,22 @@ class Raft:
     # ----------------------------------------------------------------------------------- inputs
 
     def step(self, sender: Peer, message: Message, now_ms: int) -> None:
-        """A message came. Strangers (another incarnation, a removed member) are not heard."""
+        """A message came, of whomever: `sender` need not be a member by this log, which may not
+        have the newest membership yet. What strangers answer is not counted."""
         state = self._state
         self._at(now_ms)
-        if state.failed or sender not in state.voters or sender == state.me:
+        if state.failed or sender == state.me:
             return
+        self._wake_for(message)
         _HANDLERS[type(message)](state, sender, message)  # type: ignore[operator]
+        if isinstance(message, PreVote | Vote):
+            election.wake(state)  # the lease of a leader that rests holds until here
+
+    def _wake_for(self, message: Message) -> None:
+        state = self._state
+        if state.leading is None or isinstance(message, HeartbeatReply):
+            return
+        leading.wake(state, state.leading)
 
     def tick(self, now_ms: int) -> None:
         state = self._state
@@ -89,6 +99,7 @@ class Raft:
             return
         if state.leading is not None:
             leading.tick(state, state.leading)
+            self._go_on()
         else:
             election.tick(state)
 
@@ -97,6 +108,7 @@ class Raft:
         state = self._state
         assert state.leading is not None, "only a leader appends"
         assert state.leading.transferee is None, "leadership is being handed over"
+        leading.wake(state, state.leading)
         state.log.append(buf, header)
         state.leading.appended(state.log.last_index, header.size)
 
@@ -125,6 +137,41 @@ class Raft:
         if not state.failed and state.role is not Role.LEADER:
             election.ask(state)
 
+    def wake(self, now_ms: int) -> None:
+        """Something may have happened to the other members: end the rest, if there is one."""
+        state = self._state
+        self._at(now_ms)
+        if state.leading is not None:
+            leading.wake(state, state.leading)
+        else:
+            election.wake(state)
+
+    def ask_round(self, now_ms: int) -> None:
+        """As leader: ask everybody whether it still is; see `confirmed_ms`."""
+        state = self._state
+        self._at(now_ms)
+        if state.leading is not None:
+            leading.wake(state, state.leading)
+            leading.beat(state, state.leading)
+
+    def want_members(self, voters: frozenset[Peer], learners: frozenset[Peer], now_ms: int) -> None:
+        """As leader: bring the group to these voters and, beside them, these learners."""
+        state = self._state
+        self._at(now_ms)
+        if state.leading is None or not voters:
+            return
+        wanted = membership.of(voters, (), learners)
+        if wanted != state.leading.wanted:
+            state.leading.wanted = wanted
+            if wanted != state.members:
+                leading.wake(state, state.leading)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        state = self._state
+        if state.leading is not None:
+            changes.step(state, state.leading)
+
     def transfer(self, target: Peer | None, now_ms: int) -> bool:
         """Hand leadership to `target` (None: whoever is furthest). False if that cannot begin."""
         state = self._state
@@ -134,6 +181,7 @@ class Raft:
         chosen = leading.target_of(state, state.leading, target)
         if chosen is None:
             return False
+        leading.wake(state, state.leading)
         leading.transfer(state, state.leading, chosen)
         return True
 
@@ -145,9 +193,12 @@ class Raft:
             return
         if state.leading is not None:
             if peer in state.leading.followers:
+                leading.wake(state, state.leading)
                 leading.lost(state, state.leading, peer)
         elif peer == state.leader:
             election.hasten(state)
+        elif peer in state.peers:
+            election.wake(state)
 
     def restore_commit(self, index: int) -> None:
         """Once, before anything else: what was committed when a checkpoint was taken."""
@@ -169,6 +220,7 @@ class Raft:
         self._at(now_ms)
         if state.failed:
             return Ready(None, [])
+        self._go_on()
         if state.leading is not None:
             leading.replicate(state, state.leading)
         hard = None
@@ -226,14 +278,41 @@ class Raft:
 
     @property
     def in_sync(self) -> frozenset[Peer]:
-        """As leader: who had everything within `lag_ms`, the leader included."""
+        """As leader: the voters that had everything within `lag_ms`, the leader included."""
         state = self._state
         if state.leading is None:
             return frozenset()
         oldest_ms = state.now_ms - state.settings.lag_ms
-        followers = state.leading.followers.items()
-        fresh = (peer for peer, follower in followers if follower.caught_up_ms >= oldest_ms)
+        if state.leading.resting:
+            return frozenset((state.me, *state.electors))
+        followers = state.leading.followers
+        fresh = (peer for peer in state.electors if followers[peer].caught_up_ms >= oldest_ms)
         return frozenset((state.me, *fresh))
+
+    @property
+    def members(self) -> Membership:
+        """Those in effect: by the newest entry of the log, committed or not."""
+        return self._state.members
+
+    @property
+    def members_settled(self) -> bool:
+        """As leader: whether the wanted members are in effect, and committed."""
+        state = self._state
+        return state.leading is not None and changes.is_settled(state, state.leading)
+
+    @property
+    def confirmed_ms(self) -> int:
+        """As leader: when majorities last took this member for one, by its own clock."""
+        state = self._state
+        if state.leading is None:
+            return NEVER_MS
+        return leading.confirmed_ms(state, state.leading)
+
+    @property
+    def resting(self) -> bool:
+        """Whether there is nothing to do before something happens, not even to say one is there."""
+        state = self._state
+        return state.resting if state.leading is None else state.leading.resting
 
     @property
     def deadline_ms(self) -> int:
@@ -243,8 +322,13 @@ class Raft:
             return FOREVER_MS
         if state.leading is not None:
             return leading.deadline_ms(state.leading)
+        if state.resting:
+            return FOREVER_MS
         return NEVER_MS if state.deadline_ms is None else state.deadline_ms
 
     def _at(self, now_ms: int) -> None:
-        assert now_ms >= self._state.now_ms, "time went back"
-        self._state.now_ms = now_ms
+        state = self._state
+        assert now_ms >= state.now_ms, "time went back"
+        state.now_ms = now_ms
+        if state.leading is not None and state.leading.waking:
+            leading.woken(state, state.leading)

@@ -35,6 +35,7 @@ def on_append(state: State, sender: Peer, message: Append) -> None:
         _reject(state, sender, message)
         return
     last = _take(state, message)
+    state.read_members()
     state.matched = max(state.matched, last)
     _learn_commit(state, message.commit)
     if state.log.synced_index >= last:
@@ -49,12 +50,20 @@ def on_heartbeat(state: State, sender: Peer, message: Heartbeat) -> None:
         return
     _hear(state, sender, message.term)
     _learn_commit(state, message.commit)
+    if message.life and message.life == state.life and state.fill_index is None:
+        state.fill_index = message.last_index
+        _fill(state)
+    state.resting = message.rest and _may_rest(state)
     match = min(state.log.synced_index, state.matched)
-    state.send(sender, HeartbeatReply(state.term, state.matched, match))
+    reply = HeartbeatReply(
+        state.term, state.matched, match, message.at_ms, state.resting, state.life
+    )
+    state.send(sender, reply)
 
 
 def synced(state: State) -> None:
     """More of the log is on disk: acknowledge it."""
+    _fill(state)
     if not state.ack_due or state.leader is None:
         return
     match = min(state.log.synced_index, state.matched)
@@ -66,8 +75,31 @@ def synced(state: State) -> None:
 def _hear(state: State, sender: Peer, term: int) -> None:
     if term > state.term or state.leader != sender or state.role is not Role.FOLLOWER:
         state.follow(term, sender)
+    state.resting = False
     state.contact_ms = state.now_ms
     state.restart_timer()
+
+
+def _may_rest(state: State) -> bool:
+    ends = (state.commit_index, state.matched, state.log.synced_index)
+    return not state.life and set(ends) == {state.log.last_index}
+
+
+def _fill(state: State) -> None:
+    """A hollow replica is whole when it has, on disk, all that it can ever have acknowledged.
+
+    To leaders before this one: what of it counted is in this leader's log. To this one, in an
+    earlier life: that was in its log when it heard of the new life. So: as far as its log went
+    then, and something committed of its own term, for only then is the past known at all.
+    """
+    if state.fill_index is None or not state.log.hollow:
+        return
+    match = min(state.log.synced_index, state.matched)
+    if (
+        match >= max(state.fill_index, state.commit_index)
+        and state.log.term_at(state.commit_index) == state.term
+    ):
+        state.log.fill()
 
 
 def _fits(state: State, message: Append) -> bool:
@@ -82,20 +114,29 @@ def _reject(state: State, sender: Peer, message: Append) -> None:
     match = min(state.log.synced_index, state.matched)
     state.send(
         sender,
-        AppendReply(state.term, state.matched, match, message.prev_index, hint_term, hint_index),
+        AppendReply(
+            state.term,
+            state.matched,
+            match,
+            message.prev_index,
+            hint_term,
+            hint_index,
+            state.life,
+        ),
     )
 
 
 def _acknowledge(state: State, leader: Peer) -> None:
     match = min(state.log.synced_index, state.matched)
     state.acked = match
-    state.send(leader, AppendReply(state.term, state.matched, match))
+    state.send(leader, AppendReply(state.term, state.matched, match, life=state.life))
 
 
 def _learn_commit(state: State, commit: int) -> None:
     known = min(commit, state.matched)
     if known > state.commit_index:
         state.commit(known)
+        _fill(state)
 
 
 # ------------------------------------------------------------------------------------- the entries

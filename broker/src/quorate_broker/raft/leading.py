@@ -8,18 +8,24 @@
   to the smaller of the two ends (KRaft's diverging epoch).
 - CheckQuorum: without replies of a majority within `election_max_ms` it steps down.
 - Transfer: proposals are refused, the target catches up, gets TimeoutNow and stands at once.
+- Heartbeats of all groups of a node fall on the same milliseconds, so that they share frames.
+- Rest: when everybody has everything, knows that it is committed, and nothing has happened for a
+  while, heartbeats say so; once all have answered that they rest, there are none until something
+  happens. Whoever wakes gives the others a whole time-out to be heard.
 
-One `replicate` sends what any number of proposals appended. Next: `following`, the other end.
+One `replicate` sends what any number of proposals appended. Next: `changes`, which moves the
+group's membership; `following`, the other end.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from quorate_broker.raft import quorum
+from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
     AppendReply,
@@ -29,9 +35,9 @@ from quorate_broker.raft.messages import (
     Peer,
     TimeoutNow,
 )
-from quorate_broker.raft.ports import Slice
+from quorate_broker.raft.ports import RaftLog, Slice
 from quorate_broker.raft.progress import Mode, Progress
-from quorate_broker.raft.state import Role, State
+from quorate_broker.raft.state import FOREVER_MS, Role, State
 from quorate_broker.wire.batch import InternalKind
 
 
@@ -43,6 +49,14 @@ class Leading:
         self.term_start = last_index + 1
         """Index of the internal entry that begins this term."""
         self.heartbeat_ms = now_ms
+        self.busy_ms = now_ms
+        """When something happened last: only after a while without is there rest."""
+        self.resting = False
+        self.waking = False
+        """It woke by something that did not say what time it is."""
+        self.wanted: Membership | None = None
+        self.leaving: dict[Peer, int] = {}
+        """Members no more, but until then they are told so."""
         self.transferee: Peer | None = None
         self.transfer_ends_ms = 0
         self.uncommitted: deque[tuple[int, int]] = deque()  # (last index, bytes)
@@ -71,31 +85,131 @@ def start(state: State) -> None:
     advance(state, leading)
 
 
+def append_members(state: State, leading: Leading, members: Membership) -> None:
+    """`members` are in effect from here on."""
+    before = frozenset(state.peers)
+    last_index = state.log.append_internal(InternalKind.MEMBERSHIP, state.term, members.encode())
+    state.read_members()
+    assert state.members_index == last_index, "the log knows its newest membership"
+    for peer in before.difference(state.peers):
+        leading.leaving[peer] = state.now_ms + 2 * state.settings.election_max_ms
+    for peer in state.peers:
+        leading.leaving.pop(peer, None)
+        if peer not in leading.followers:
+            leading.followers[peer] = Progress(last_index, state.now_ms, is_new=True)
+    advance(state, leading)
+
+
+def _forget_left(state: State, leading: Leading) -> None:
+    """Who left is told until it knows, or does not answer for long."""
+    for peer, until_ms in tuple(leading.leaving.items()):
+        if state.now_ms >= until_ms or leading.followers[peer].told >= state.members_index:
+            del leading.leaving[peer], leading.followers[peer]
+
+
 # ------------------------------------------------------------------------------------------- time
 
 
 def tick(state: State, leading: Leading) -> None:
     now_ms = state.now_ms
+    if leading.resting:
+        return
     if _is_alone(state, leading):
         state.follow(state.term, None)
         return
     if leading.transferee is not None and now_ms >= leading.transfer_ends_ms:
         leading.transferee = None
+        if is_removed(state, leading):
+            state.follow(state.term, None)
+            return
     if now_ms < leading.heartbeat_ms:
         return
-    leading.heartbeat_ms = now_ms + state.settings.heartbeat_ms
-    for peer, follower in leading.followers.items():
-        _send_heartbeat(state, peer, follower)
+    every_ms = state.settings.heartbeat_ms
+    leading.heartbeat_ms = (now_ms // every_ms + 1) * every_ms
+    beat(state, leading)
+    _forget_left(state, leading)
     _hand_over(state, leading)
+    _rest_if_all_do(state, leading)
+
+
+def beat(state: State, leading: Leading) -> None:
+    """A heartbeat to everybody now."""
+    may_rest = _may_rest(state, leading)
+    for peer, follower in leading.followers.items():
+        _send_heartbeat(state, peer, follower, may_rest)
 
 
 def _is_alone(state: State, leading: Leading) -> bool:
-    heard = [follower.heard_ms for follower in leading.followers.values()]
-    since_ms = quorum.reached([*heard, state.now_ms])
+    since_ms = _reached(state, leading, lambda follower: follower.heard_ms, state.now_ms)
     return state.now_ms - since_ms >= state.settings.election_max_ms
 
 
+def _reached(state: State, leading: Leading, value: Callable[[Progress], int], own: int) -> int:
+    """What majorities have reached of something that each member has, `own` being this one's."""
+
+    def of(peer: Peer) -> int:
+        return own if peer == state.me else value(leading.followers[peer])
+
+    return quorum.agreed(state.halves, of)
+
+
+def is_removed(state: State, leading: Leading) -> bool:
+    """Whether this leader is no voter any more, for good."""
+    return state.commit_index >= state.members_index and not state.may_stand
+
+
+def confirmed_ms(state: State, leading: Leading) -> int:
+    """When, by the own clock, majorities last took this member for their leader.
+
+    It is no lease: a follower that loses its connection forgets its leader at once. Who has to know
+    the newest asks for a round and waits until this is not before the asking.
+    """
+    return _reached(state, leading, lambda follower: follower.agreed_ms, state.now_ms)
+
+
+# ------------------------------------------------------------------------------------------- rest
+
+
+def _may_rest(state: State, leading: Leading) -> bool:
+    last_index = state.log.last_index
+    if (
+        state.now_ms - leading.busy_ms < state.settings.rest_ms
+        or leading.transferee is not None
+        or leading.leaving
+        or not state.commit_index == state.log.synced_index == last_index
+        or leading.wanted not in (None, state.members)
+    ):
+        return False
+    followers = leading.followers.values()
+    return all(each.match == last_index and not each.life for each in followers)
+
+
+def _rest_if_all_do(state: State, leading: Leading) -> None:
+    rested = all(follower.rests for follower in leading.followers.values())
+    leading.resting = rested and _may_rest(state, leading)
+
+
+def wake(state: State, leading: Leading) -> None:
+    """Something happened, or may have."""
+    leading.busy_ms = state.now_ms
+    if leading.resting:
+        leading.resting = False
+        leading.waking = True
+        leading.heartbeat_ms = state.now_ms
+
+
+def woken(state: State, leading: Leading) -> None:
+    """It knows the time again: everybody has a whole time-out from here."""
+    leading.waking = False
+    leading.busy_ms = leading.heartbeat_ms = state.now_ms
+    for follower in leading.followers.values():
+        follower.heard_ms = follower.moved_ms = follower.caught_up_ms = state.now_ms
+        follower.rests = False
+
+
 def deadline_ms(leading: Leading) -> int:
+    if leading.resting:
+        return FOREVER_MS
     if leading.transferee is None:
         return leading.heartbeat_ms
     return min(leading.heartbeat_ms, leading.transfer_ends_ms)
@@ -121,7 +235,7 @@ def replicate(state: State, leading: Leading) -> None:
     if state.settings.eager_commit:
         for peer, follower in leading.followers.items():
             if follower.told < min(follower.match, state.commit_index):
-                _send_heartbeat(state, peer, follower)
+                _send_heartbeat(state, peer, follower, rest=False)
 
 
 def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> bool:
@@ -146,16 +260,22 @@ def _send_append(state: State, peer: Peer, follower: Progress, entries: tuple[Bu
     state.send(peer, Append(state.term, prev_index, prev_term, state.commit_index, entries))
 
 
-def _send_heartbeat(state: State, peer: Peer, follower: Progress) -> None:
-    follower.told = min(follower.match, state.commit_index)
-    state.send(peer, Heartbeat(state.term, follower.told))
+def _send_heartbeat(state: State, peer: Peer, follower: Progress, rest: bool) -> None:
+    follower.told = told = min(follower.match, state.commit_index)
+    if not rest:
+        follower.rests = False
+    if follower.life:
+        hollow = (follower.life, state.log.last_index)
+        state.send(peer, Heartbeat(state.term, told, state.now_ms, rest, *hollow))
+    else:
+        state.send(peer, Heartbeat(state.term, told, state.now_ms, rest))
 
 
 # ---------------------------------------------------------------------------------------- replies
 
 
 def on_append_reply(state: State, sender: Peer, message: AppendReply) -> None:
-    follower = _follower(state, sender, message.term)
+    follower = _follower(state, sender, message)
     if follower is None:
         return
     if message.rejected < 0:
@@ -168,15 +288,29 @@ def on_append_reply(state: State, sender: Peer, message: AppendReply) -> None:
         follower.mode is Mode.PROBE and message.rejected != follower.next - 1
     ):
         return  # an old one: it fits by now, or something else was asked since
-    _, end = state.log.end_of_term(message.hint_term)
-    agreed = min(end, message.hint_index, message.rejected - 1)
-    follower.probe(max(agreed, follower.match) + 1)
+    follower.probe(max(_agreed(state.log, message), follower.match) + 1)
+
+
+def _agreed(log: RaftLog, message: AppendReply) -> int:
+    """The last index up to which the two logs may be equal: always the end of an entry of ours.
+
+    Where both know the hinted term, its shorter end is one; an end in another term of theirs may
+    lie in the middle of a batch here.
+    """
+    term, end = log.end_of_term(message.hint_term)
+    if term == message.hint_term:
+        return min(end, message.hint_index)
+    while end > message.hint_index:
+        term, end = log.end_of_term(term - 1)
+    return end
 
 
 def on_heartbeat_reply(state: State, sender: Peer, message: HeartbeatReply) -> None:
-    follower = _follower(state, sender, message.term)
+    follower = _follower(state, sender, message)
     if follower is None:
         return
+    follower.agreed_ms = max(follower.agreed_ms, min(message.at_ms, state.now_ms))
+    follower.rests = message.rest
     _heard(state, follower, message)
     follower.remind(state.settings.heartbeat_ms, state.now_ms)
     if follower.is_stuck(state.settings.resend_ms, state.now_ms):
@@ -189,13 +323,16 @@ def lost(state: State, leading: Leading, peer: Peer) -> None:
     follower.probe(max(follower.received, follower.match) + 1)
 
 
-def _follower(state: State, sender: Peer, term: int) -> Progress | None:
-    if term > state.term:
-        state.follow(term, None)
+def _follower(state: State, sender: Peer, message: AppendReply | HeartbeatReply) -> Progress | None:
+    if message.term > state.term:
+        state.follow(message.term, None)
         return None
-    if term < state.term or state.leading is None:
+    if message.term < state.term or state.leading is None:
         return None
-    return state.leading.followers.get(sender)
+    follower = state.leading.followers.get(sender)
+    if follower is not None:
+        follower.lives(message.life, state.log.last_index)
+    return follower
 
 
 def _heard(state: State, follower: Progress, message: AppendReply | HeartbeatReply) -> None:
@@ -210,12 +347,12 @@ def _heard(state: State, follower: Progress, message: AppendReply | HeartbeatRep
 
 def advance(state: State, leading: Leading) -> None:
     """Commit what a majority has on disk, if it is of the own term or below something that is."""
-    matches = [follower.match for follower in leading.followers.values()]
-    index = quorum.reached([*matches, state.log.synced_index])
+    index = _reached(state, leading, lambda follower: follower.match, state.log.synced_index)
     if index > state.commit_index and _may_commit(leading, index):
         assert state.log.term_at(index) == state.term
         state.commit(index)
         leading.committed(index)
+        leading.busy_ms = state.now_ms
 
 
 def _may_commit(leading: Leading, index: int) -> bool:
@@ -238,6 +375,7 @@ def target_of(state: State, leading: Leading, wanted: Peer | None) -> Peer | Non
         (follower.match, follower.heard_ms, peer)
         for peer, follower in leading.followers.items()
         if follower.heard_ms > oldest_ms and wanted in (None, peer)
+        if not follower.life and peer in state.halves[0]
     ]
     return max(ranked)[2] if ranked else None
 

@@ -10,6 +10,9 @@ record batches and travel outside the encoded head: see `encoding`. `core` says 
     Append     -> AppendReply       entries; the reply counts only what the follower has synced
     Heartbeat  -> HeartbeatReply    I lead; small, so that nodes may coalesce those of many groups
     TimeoutNow                      stand at once: leadership is handed over
+
+Fields that were added later stand at the end and have defaults: members of two versions understand
+each other, the older one skips what it does not know.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Term = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A term is written into a batch as its leader epoch, an int32."""
 Index = Annotated[int, msgspec.Meta(ge=-1, le=2**62)]
+Millis = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A reading of the leader's monotonic clock; only the leader makes anything of it."""
+Life = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""A number that a hollow replica draws when it starts; 0 is said by those that are whole."""
 
 
 class Peer(msgspec.Struct, frozen=True, order=True):
@@ -99,21 +106,37 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     rejected: Index = -1
     hint_term: Term = 0
     hint_index: Index = -1
+    life: Life = 0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """`commit` never exceeds what the receiver has acknowledged."""
+    """`commit` never exceeds what the receiver has acknowledged.
+
+    `at_ms` comes back in the reply: when this was sent. `rest`: all is committed everywhere, there
+    will be no more heartbeats until something happens. To a hollow replica: its `life`, and in
+    `last_index` how far the leader's log went when that was known.
+    """
 
     term: Term
     commit: Index
+    at_ms: Millis = 0
+    rest: bool = False
+    life: Life = 0
+    last_index: Index = -1
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """`received` and `match` as in `AppendReply`: it makes good for replies that were lost."""
+    """`received` and `match` as in `AppendReply`: it makes good for replies that were lost.
+
+    `rest`: the sender rests from here on.
+    """
 
     term: Term
     received: Index
     match: Index
+    at_ms: Millis = 0
+    rest: bool = False
+    life: Life = 0
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=9):

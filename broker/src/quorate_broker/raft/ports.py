@@ -41,6 +41,19 @@ class RaftLog(Protocol):
     def next_offset(self) -> int: ...
     @property
     def synced_index(self) -> int: ...
+    @property
+    def membership(self) -> tuple[int, bytes]:
+        """The newest in the log, with its entry's index; follows appends and truncations."""
+        ...
+
+    @property
+    def hollow(self) -> bool:
+        """Whether this log may lack what was acknowledged in its name."""
+        ...
+
+    def fill(self) -> None:
+        """It lacks nothing any more."""
+        ...
 
     def append(self, buf: Buffer, header: BatchHeader) -> None:
         """One whole stamped batch or internal entry, of which `header` is the header."""

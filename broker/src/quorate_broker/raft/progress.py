@@ -7,6 +7,7 @@
     PROBE -- accepted --> REPLICATE -- rejected, connection lost, not received --> PROBE
 
 A follower's `match` is on its disk, `received` only in its memory. The window counts until `match`.
+A follower that lost its log and says so (`life`) is taken for one of which nothing is known.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections import deque
 from enum import Enum
 
 from quorate_broker.raft.settings import RaftSettings
+
+NEVER_MS = -(2**62)
 
 
 class Mode(Enum):
@@ -26,21 +29,24 @@ class Progress:
     """One follower as its leader sees it; indexes are Raft indexes, times monotonic ms."""
 
     __slots__ = (
+        "agreed_ms",
         "asked_ms",
         "caught_up_ms",
         "heard_ms",
         "inflight",
         "inflight_bytes",
+        "life",
         "mark",
         "match",
         "mode",
         "moved_ms",
         "next",
         "received",
+        "rests",
         "told",
     )
 
-    def __init__(self, last_index: int, now_ms: int) -> None:
+    def __init__(self, last_index: int, now_ms: int, is_new: bool = False) -> None:
         self.mode = Mode.PROBE
         self.match = -1
         self.received = -1
@@ -54,9 +60,25 @@ class Progress:
         self.heard_ms = now_ms
         self.moved_ms = now_ms
         """When `received` last moved, or became less than what was sent."""
-        self.caught_up_ms = now_ms
+        self.agreed_ms = NEVER_MS
+        """A heartbeat of this time was answered."""
+        self.rests = False
+        """It answered the last heartbeat by resting."""
+        self.caught_up_ms = NEVER_MS if is_new else now_ms
         """The follower had everything that the leader had at this time."""
         self.mark = (last_index, now_ms)
+        self.life = 0
+        """Of a hollow follower: which of its lives it said it is in."""
+
+    def lives(self, life: int, last_index: int) -> None:
+        """A reply said that the follower is whole (0) or hollow: begun anew, with nothing."""
+        if life == self.life:
+            return
+        self.life = life
+        if life:
+            self.match = self.received = self.told = -1
+            self.caught_up_ms = NEVER_MS
+            self.probe(last_index + 1)
 
     def may_send(self, settings: RaftSettings) -> bool:
         if self.mode is Mode.PROBE:

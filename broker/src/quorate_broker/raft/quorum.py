@@ -1,10 +1,11 @@
-"""Counting: majorities of votes and of match indexes. Joint quorums will live here too."""
+"""Counting: majorities of votes, of match indexes, of times; of both halves of a joint group."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
+from quorate_broker.raft.membership import Halves
 from quorate_broker.raft.messages import Peer
 
 
@@ -34,7 +35,20 @@ def ballot(voters: frozenset[Peer], votes: Mapping[Peer, bool]) -> Outcome:
     return Outcome.OPEN
 
 
+def verdict(halves: Halves, votes: Mapping[Peer, bool]) -> Outcome:
+    """The outcome where every half has to be won."""
+    outcomes = [ballot(voters, votes) for voters in halves]
+    if Outcome.LOST in outcomes:
+        return Outcome.LOST
+    return Outcome.OPEN if Outcome.OPEN in outcomes else Outcome.WON
+
+
 def reached(values: Iterable[int]) -> int:
     """The greatest value that a majority has reached; one value per voter."""
     ordered = sorted(values, reverse=True)
     return ordered[majority(len(ordered)) - 1]
+
+
+def agreed(halves: Halves, value: Callable[[Peer], int]) -> int:
+    """The greatest value that a majority of every half has reached."""
+    return min(reached(map(value, voters)) for voters in halves)

@@ -17,6 +17,10 @@ class RaftSettings:
     """A follower that lives, yet has not received what was sent so long ago, is sent it again."""
     lag_ms: int = 10_000
     """In sync is who had everything this recently (replica.lag.time.max.ms)."""
+    promote_lag_ms: int = 1_000
+    """A newcomer gets a vote when it had everything this recently."""
+    rest_ms: int = 2_000
+    """A group in which nothing has happened for so long rests: no heartbeats, no deadlines."""
     append_bytes: int = 1 << 20
     """Bytes of one `Append` (a single larger batch still goes)."""
     inflight_messages: int = 64
@@ -32,5 +36,6 @@ class RaftSettings:
 
     def __post_init__(self) -> None:
         assert 0 < self.heartbeat_ms * 2 <= self.election_min_ms < self.election_max_ms
+        assert self.promote_lag_ms >= 2 * self.heartbeat_ms, "or nobody is ever caught up"
         assert self.inflight_messages > 0
         assert self.append_bytes > 0

@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from quorate_broker.raft import membership
+from quorate_broker.raft.membership import Halves, Membership
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.raft.ports import Dice, RaftLog
+from quorate_broker.raft.progress import NEVER_MS
 from quorate_broker.raft.settings import RaftSettings
 
 if TYPE_CHECKING:
@@ -40,22 +43,17 @@ _MOVES = {
     Role.CANDIDATE: {Role.FOLLOWER, Role.PRE_CANDIDATE, Role.LEADER},
     Role.LEADER: {Role.FOLLOWER},
 }
-NEVER_MS = -(2**62)
 FOREVER_MS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Who this member is, and with whom it votes. `voters` includes `me`."""
+    """Who this member is; with whom it votes is in its log."""
 
     group: str
     me: Peer
-    voters: frozenset[Peer]
-
-    def __post_init__(self) -> None:
-        assert self.me in self.voters, "learners come with membership changes"
-        ids = {voter.node_id for voter in self.voters}
-        assert len(ids) == len(self.voters), "one incarnation of a node votes"
+    voters: frozenset[Peer] = frozenset()
+    """Who founded the group, where the log does not know it."""
 
 
 class State:
@@ -66,8 +64,6 @@ class State:
     ) -> None:
         assert hard.term >= log.last_term, "entries of a term that was never journaled"
         self.me = seat.me
-        self.voters = seat.voters
-        self.peers = tuple(sorted(seat.voters - {seat.me}))
         self.log = log
         self.settings = settings
         self.dice = dice
@@ -81,12 +77,27 @@ class State:
         self.commit_index = -1
         self.failed = False
 
+        self.members = Membership()
+        self.members_index = -1
+        self.halves: Halves = ()
+        self.peers: tuple[Peer, ...] = ()
+        """All members but this one."""
+        self.electors: tuple[Peer, ...] = ()
+        """All others that vote."""
+        self._members_content: bytes | None = None
+        self.read_members()
+        self._life = dice.randint(1, 2**53) if log.hollow else 0
+        self.fill_index: int | None = None
+        """Hollow: this far the log of this term's leader went when it knew this life."""
+
         self.now_ms = NEVER_MS
         self.deadline_ms: int | None = None
         """When to ask for an election; None until the first tick."""
         self.contact_ms = NEVER_MS
         """When the leader was last heard: its lease."""
         self.votes: dict[Peer, bool] = {}
+        self.resting = False
+        """As a follower: the leader said that it will be silent until something happens."""
 
         self.matched = -1
         """As a follower: up to here the log equals that of this term's leader."""
@@ -98,6 +109,34 @@ class State:
     @property
     def term(self) -> int:
         return self.hard.term
+
+    # ---------------------------------------------------------------------------------- members
+
+    def read_members(self) -> None:
+        """The log grew or was cut: the newest membership in it is in effect."""
+        self.members_index, content = self.log.membership
+        if content == self._members_content:
+            return
+        self._members_content = content
+        self.members = membership.decode(content)
+        self.halves = self.members.halves
+        self.peers = tuple(sorted(self.members.all - {self.me}))
+        self.electors = tuple(sorted(frozenset().union(*self.halves) - {self.me}))
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether this member votes, and has all that it ever acknowledged."""
+        return not self.log.hollow and any(self.me in voters for voters in self.halves)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else has a vote."""
+        return self.halves == (frozenset((self.me,)),)
+
+    @property
+    def life(self) -> int:
+        """What is said of it in every reply: not 0 while hollow."""
+        return self._life if self.log.hollow else 0
 
     # ------------------------------------------------------------------------------------ roles
 
@@ -119,6 +158,7 @@ class State:
         self.leader = leader
         self.leading = None
         self.votes = {}
+        self.resting = False
 
     def enter(self, hard: HardState) -> None:
         """A new term: what was equal to the last leader's log need not be equal to the next one's,
@@ -127,6 +167,7 @@ class State:
         self.hard = hard
         self.matched = self.acked = self.commit_index
         self.ack_due = False
+        self.fill_index = None
 
     def restart_timer(self) -> None:
         low, high = self.settings.election_min_ms, self.settings.election_max_ms

@@ -56,6 +56,8 @@ class MemoryLog:
     checkpoint_index: int = -1
     checkpoint_extra: bytes = b""
     bytes_since_checkpoint: int = 0
+    founding: bytes = b""
+    hollow: bool = False
     _job: MemoryJob | None = None
     _wanted_checkpoint: tuple[int, bytes] | None = None
 
@@ -74,7 +76,19 @@ class MemoryLog:
     def next_offset(self) -> int:
         return self.entries[-1].header.next_offset if self.entries else 0
 
+    @property
+    def membership(self) -> tuple[int, bytes]:
+        for entry in reversed(self.entries):
+            if entry.header.is_internal:
+                told = batch.parse_internal(entry.buf)
+                if told.kind is InternalKind.MEMBERSHIP:
+                    return told.index, told.content
+        return self.first_index - 1, self.founding
+
     # ---------------------------------------------------------------------------------- changes
+
+    def fill(self) -> None:
+        self.hollow = False
 
     def append(self, buf: Buffer) -> None:
         header = batch.parse_header(buf)
@@ -179,4 +193,6 @@ class MemoryLog:
             self.synced_index,
             checkpoint_index=self.checkpoint_index,
             checkpoint_extra=self.checkpoint_extra,
+            founding=self.founding,
+            hollow=self.hollow,
         )

@@ -5,6 +5,9 @@ blocks. `run` gives the same text with the outputs as they are now. Nothing happ
 time passes, no message arrives, nothing reaches a disk unless a command says so.
 
     cluster 3 [eager] [small]  nodes 1..3, empty logs; eager commits; one batch per append
+    join 4                     a node with a hollow log, which no membership names yet
+    want 1 2 3 4 [learn 5]     node 1, if it leads, is to bring the group to voters 2 3 4
+    lose 2                     node 2 crashes and loses its log, not its journal
     log 2 1 1 2                before anything else: node 2 has batches of terms 1, 1, 2, synced
     tick 1 2 +800              800 ms pass, nodes 1 and 2 look at the clock
     campaign 1 | propose 1 [n] | transfer 1 2 | lost 1 2 | fail 1
@@ -13,7 +16,7 @@ time passes, no message arrives, nothing reaches a disk unless a command says so
     drop [1>2 ...]             ... or do not
     settle                     deliver and sync everything until nothing happens; says only results
     crash 1 | restart 1        a power cut: what was not synced is gone
-    state                      one line per node
+    state                      one line per node; members only where they are not the founders
 
 Election time-outs are fixed: 750 ms plus 100 for each node id. After etcd-io/raft's testdata.
 """
@@ -27,9 +30,12 @@ from typing import cast
 from quorate_broker.errors import KafkaError
 from quorate_broker.log.log import Log
 from quorate_broker.partition.replica import Effects, Replica, Seat
+from quorate_broker.raft import membership
+from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
     AppendReply,
+    Buffer,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -44,10 +50,12 @@ from quorate_broker.raft.messages import (
 from quorate_broker.raft.settings import RaftSettings
 from quorate_broker.testing.memory_log import MemoryJob, MemoryLog
 from quorate_broker.wire import batch
-from quorate_broker.wire.batch import Record
+from quorate_broker.wire.batch import BatchHeader, InternalKind, Record
 
 _BREAK = "----"
 _MOST_ROUNDS = 200
+_LIVES = 1 << 40
+"""Only the lives of hollow replicas are drawn from so many."""
 
 
 def run(text: str) -> str:
@@ -66,12 +74,13 @@ def run(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FixedDice:
-    """Election time-outs that a reader can count."""
+    """Election time-outs that a reader can count; the lives of hollow replicas differ."""
 
     node_id: int
+    starts: int = 0
 
     def randint(self, a: int, b: int) -> int:
-        return min(b, a + 100 * self.node_id)
+        return min(b, a + 100 * self.node_id + (self.starts if b > _LIVES else 0))
 
 
 @dataclass(slots=True)
@@ -85,6 +94,7 @@ class Node:
     is_up: bool = True
     hard_state: HardState | None = None
     job: MemoryJob | None = None
+    starts: int = 0
 
 
 class Cluster:
@@ -95,6 +105,7 @@ class Cluster:
         self.now_ms = 0
         self.wire: list[tuple[int, int, Message]] = []
         self._settings = RaftSettings()
+        self._founding = b""
         self._quiet = False
         self._out: list[str] = []
 
@@ -111,8 +122,27 @@ class Cluster:
         self._settings = RaftSettings(
             eager_commit="eager" in words, append_bytes=1 if "small" in words else 1 << 20
         )
-        for node_id in range(1, int(words[0]) + 1):
-            self.nodes[node_id] = Node(Peer(node_id, f"disk-{node_id}"))
+        peers = [_peer(node_id) for node_id in range(1, int(words[0]) + 1)]
+        self._founding = membership.of(peers).encode()
+        for peer in peers:
+            self.nodes[peer.node_id] = Node(peer, MemoryLog(founding=self._founding))
+
+    def _do_join(self, words: Sequence[str]) -> None:
+        node_id = int(words[0])
+        self.nodes[node_id] = Node(_peer(node_id), MemoryLog(hollow=True))
+
+    def _do_want(self, words: Sequence[str]) -> None:
+        numbers = " ".join(words[1:]).split("learn")
+        voters, learners = (
+            frozenset(_peer(int(word)) for word in part.split())
+            for part in (numbers[0], numbers[1] if len(numbers) > 1 else "")
+        )
+        self._replica(int(words[0])).want_members(voters, self.now_ms, learners)
+        self._drain(int(words[0]))
+
+    def _do_lose(self, words: Sequence[str]) -> None:
+        self._do_crash(words)
+        self.nodes[int(words[0])].log = MemoryLog(hollow=True)
 
     def _do_log(self, words: Sequence[str]) -> None:
         node = self.nodes[int(words[0])]
@@ -179,8 +209,7 @@ class Cluster:
 
     def _do_deliver(self, words: Sequence[str]) -> None:
         for sender, to, message in self._take(words):
-            node = self.nodes[to]
-            if node.is_up:
+            if to in self.nodes and self.nodes[to].is_up:
                 self._replica(to).receive(self.nodes[sender].peer, message, self.now_ms)
                 self._drain(to)
 
@@ -222,20 +251,27 @@ class Cluster:
             self._out.append(
                 f"{node_id}: {replica.role.value} term {replica.term} leader {leader} "
                 f"commit {replica.commit_index} synced {node.log.synced_index} log [{terms}]"
+                + self._who(node, replica)
             )
+
+    def _who(self, node: Node, replica: Replica) -> str:
+        hollow = " hollow" if node.log.hollow else ""
+        if replica.members == membership.decode(self._founding):
+            return hollow
+        return f"{hollow} members {name_members(replica.members)}"
 
     # ---------------------------------------------------------------------------------- helpers
 
     def _replica(self, node_id: int) -> Replica:
         node = self.nodes[node_id]
         if node.replica is None:
-            voters = frozenset(other.peer for other in self.nodes.values())
+            node.starts += 1
             node.replica = Replica(
-                Seat("t", node.peer, voters),
+                Seat("t", node.peer),
                 cast(Log, node.log),
                 node.journal,
                 self._settings,
-                FixedDice(node_id),
+                FixedDice(node_id, node.starts),
             )
         return node.replica
 
@@ -288,7 +324,7 @@ def describe(message: Message) -> str:
         case VoteReply():
             return f"VoteReply {message.term} {_answer(message.granted)}"
         case Append():
-            terms = [str(h.leader_epoch) for buf in message.entries for _, h in batch.headers(buf)]
+            terms = [_entry(buf, at, h) for buf in message.entries for at, h in batch.headers(buf)]
             after = _at(message.prev_index, message.prev_term)
             return (
                 f"Append {message.term} after {after} commit {message.commit} [{' '.join(terms)}]"
@@ -298,12 +334,42 @@ def describe(message: Message) -> str:
             return f"AppendReply {message.term} no {message.rejected}, rather {hint}"
         case AppendReply() | HeartbeatReply():
             name = type(message).__name__
-            return f"{name} {message.term} received {message.received} match {message.match}"
+            rest = " rests" if isinstance(message, HeartbeatReply) and message.rest else ""
+            hollow = " hollow" if message.life else ""
+            return (
+                f"{name} {message.term} received {message.received} match {message.match}"
+                + rest
+                + hollow
+            )
         case Heartbeat():
-            return f"Heartbeat {message.term} commit {message.commit}"
+            rest = " rest" if message.rest else ""
+            hollow = f" fill to {message.last_index}" if message.life else ""
+            return f"Heartbeat {message.term} commit {message.commit}{rest}{hollow}"
         case TimeoutNow():
             return f"TimeoutNow {message.term}"
     raise AssertionError(message)
+
+
+def name_members(members: Membership) -> str:
+    """Voters, `from` the outgoing ones, `learn` the learners."""
+    parts = (("", members.voters), ("from", members.outgoing), ("learn", members.learners))
+    words = [
+        f"{name} {' '.join(str(peer.node_id) for peer in peers)}" for name, peers in parts if peers
+    ]
+    return " ".join(words).strip() or "-"
+
+
+def _entry(buf: Buffer, at: int, header: BatchHeader) -> str:
+    """Its term, and the members if it says who they are."""
+    if header.is_internal:
+        told = batch.parse_internal(buf, at)
+        if told.kind is InternalKind.MEMBERSHIP:
+            return f"{header.leader_epoch}:({name_members(membership.decode(told.content))})"
+    return str(header.leader_epoch)
+
+
+def _peer(node_id: int) -> Peer:
+    return Peer(node_id, f"disk-{node_id}")
 
 
 def _at(index: int, term: int) -> str:
