@@ -57,10 +57,23 @@ def test_an_empty_seed_adopts_a_genesis_that_names_its_disk() -> None:
     assert genesis.step(empty(3), [holding(1, FOUND)], "") == genesis.Adopt(FOUND)
 
 
-def test_an_empty_seed_with_another_disk_is_not_a_member() -> None:
-    step = genesis.step(empty(3, incarnation="new-disk"), [holding(1, FOUND)], "")
+def test_an_empty_seed_with_another_disk_asks_to_join_once_the_cluster_is_formed() -> None:
+    me = empty(3, incarnation="new-disk")
+    step = genesis.step(me, [holding(1, FOUND)], "")
     assert isinstance(step, genesis.Wait)
-    assert "is not a member" in step.reason
+    assert "may ask to join" in step.reason
+    formed = holding(1, FOUND, Phase.FORMED)
+    assert genesis.step(me, [formed, holding(2, FOUND)], "") == genesis.AskToJoin(FOUND, (1,))
+
+
+def test_a_broker_that_is_no_seed_joins_and_never_begins() -> None:
+    me = empty(4)
+    assert isinstance(genesis.step(me, [empty(1), empty(2), empty(3)], ""), genesis.Wait)
+    lowest = empty(1, (2, 3))
+    assert isinstance(genesis.step(lowest, [empty(2, (2, 3)), empty(3, (2, 3))], ""), genesis.Wait)
+    formed = [holding(i, FOUND, Phase.FORMED) for i in (1, 2)]
+    assert genesis.step(me, formed, "c1") == genesis.AskToJoin(FOUND, (1, 2))
+    assert isinstance(genesis.step(me, formed, "c2"), genesis.Wait)
 
 
 def test_an_empty_disk_that_is_told_a_cluster_only_joins_that_one() -> None:
@@ -74,8 +87,8 @@ def test_an_empty_disk_that_is_told_a_cluster_only_joins_that_one() -> None:
 def test_two_lost_disks_of_three_make_no_second_cluster() -> None:
     survivor = holding(3, FOUND, Phase.FORMED)
     lost = [empty(1, incarnation="new-1"), empty(2, incarnation="new-2")]
-    assert isinstance(genesis.step(lost[0], [lost[1], survivor], ""), genesis.Wait)
-    assert isinstance(genesis.step(lost[1], [lost[0], survivor], ""), genesis.Wait)
+    assert genesis.step(lost[0], [lost[1], survivor], "") == genesis.AskToJoin(FOUND, (3,))
+    assert genesis.step(lost[1], [lost[0], survivor], "") == genesis.AskToJoin(FOUND, (3,))
 
 
 def test_nobody_votes_before_every_seed_has_synced_the_genesis() -> None:

@@ -98,7 +98,8 @@ def test_two_lost_disks_of_three_make_no_second_cluster(three: Cluster) -> None:
     three.start()
     for node_id in (1, 2):
         eventually(
-            lambda n=node_id: "is not a member" in three.log(n), f"{node_id} says why it waits"
+            lambda n=node_id: "does not let this one join" in three.log(n),
+            f"{node_id} says why it waits",
         )
     assert three.controller(3) == -1
 

@@ -5,12 +5,17 @@ Every seed asks every other what it holds, and does the one step that the answer
     empty    --all seeds empty, same list, I am the lowest id---> prepared  (a new genesis, synced)
     empty    --a seed holds a genesis that names my incarnation-> prepared  (that genesis, synced)
     prepared --every seed holds this genesis, or one is formed--> formed    (may vote)
+    empty    --a formed seed's genesis does not name my disk---> ask to join (that cluster)
 
 The genesis names (node id, incarnation) of every voter, and an incarnation is on disk before it
 is told to anyone; so a seed that lost its disk is not in the genesis, and two lost disks of three
 leave one broker that waits for them rather than two that begin anew. Nobody votes before every
 seed has synced the genesis. An empty disk that is told a cluster id (`cluster.id`) never starts a
 cluster, it only joins that one.
+
+Whoever is not named by the genesis, because its disk was lost or because it was not there yet,
+asks the cluster to admit it: that is a decision of the metadata group, which therefore needs its
+majority (`members`). It keeps the genesis as the others do, and follows as a learner first.
 """
 
 from __future__ import annotations
@@ -73,7 +78,15 @@ class Wait:
     reason: str
 
 
-Step = Propose | Adopt | Form | Wait
+@dataclass(frozen=True, slots=True)
+class AskToJoin:
+    """Ask one of these members to have this broker admitted to their cluster."""
+
+    genesis: Genesis
+    members: tuple[int, ...]
+
+
+Step = Propose | Adopt | Form | AskToJoin | Wait
 
 
 def step(me: Answer, others: Sequence[Answer], expected_cluster_id: str) -> Step:
@@ -106,12 +119,15 @@ def _from_empty(
                 f"the seeds belong to cluster {found.cluster_id}, but this broker is to join "
                 f"{expected_cluster_id}"
             )
-        if Member(me.node_id, me.incarnation) not in found.voters:
-            return Wait(
-                f"cluster {found.cluster_id} knows broker {me.node_id} by another disk; this empty "
-                f"one (incarnation {me.incarnation}) is not a member"
-            )
-        return Adopt(found)
+        if Member(me.node_id, me.incarnation) in found.voters:
+            return Adopt(found)
+        formed = [o.node_id for o in others if o.phase is Phase.FORMED and o.genesis == found]
+        if formed:
+            return AskToJoin(found, tuple(formed))
+        return Wait(
+            f"cluster {found.cluster_id} is being formed with another disk of broker {me.node_id}; "
+            f"this empty one (incarnation {me.incarnation}) may ask to join when it is"
+        )
     if expected_cluster_id:
         return Wait(f"this disk is empty and may only join cluster {expected_cluster_id}")
     if missing:
@@ -120,6 +136,6 @@ def _from_empty(
     if strangers:
         return Wait(f"seeds {strangers} have another seed list than {sorted(me.seeds)}")
     if me.node_id != min(me.seeds):
-        return Wait(f"broker {min(me.seeds)} has the lowest id and is to start the cluster")
+        return Wait(f"broker {min(me.seeds)} is the first of the seeds and is to start the cluster")
     voters = [Member(o.node_id, o.incarnation) for o in others]
     return Propose(tuple(sorted([*voters, Member(me.node_id, me.incarnation)])))

@@ -56,7 +56,8 @@ class Controller:
     ) -> None:
         self.partition = partition
         self.image = Image()
-        self.voters: tuple[Member, ...] = ()
+        self.founders: tuple[Member, ...] = ()
+        """The members before metadata says who they are."""
         self._applied = applied
         self._clock = clock
         self._random = source
@@ -81,6 +82,11 @@ class Controller:
         return (
             replica.leader is not None and replica.log.term_at(replica.commit_index) == replica.term
         )
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everyone who belongs to the cluster."""
+        return self.image.members or self.founders
 
     @property
     def leader_id(self) -> int:

@@ -1,7 +1,8 @@
 """From an empty disk to a member of a cluster: the loop around `cluster.genesis`.
 
 It asks the other seeds what they hold, takes the one step that the answers allow, syncs it, and
-asks again. Nothing else of the broker runs before it is through. Read next: `controller`.
+asks again. Nothing else of the broker runs before it is through. Read next: `joining`, for a
+cluster that is there already.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import msgspec
 from quorate_broker import config, seams
 from quorate_broker.cluster import genesis as rules
 from quorate_broker.cluster.genesis import Answer, Genesis, Phase
+from quorate_broker.cluster.records import Member
 from quorate_broker.errors import KafkaError
 from quorate_broker.log.datadir import DataDir, NodeFile
 from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.node import joining
 
 log = logging.getLogger(__name__)
 
@@ -55,21 +58,44 @@ class Formation:
         found = self._datadir.node.genesis
         return None if found is None else msgspec.convert(found, Genesis)
 
+    @property
+    def is_founder(self) -> bool:
+        """Whether this disk is one of those that formed the cluster, and no later one."""
+        node, found = self._datadir.node, self.genesis
+        return found is not None and Member(node.node_id, node.incarnation) in found.voters
+
     async def run(self, peers: Peers) -> Genesis:
         """Until this node is a member; returns the genesis of its cluster."""
         waits = 0
         while self.state.phase is not Phase.FORMED:
             step = rules.step(self.state, await self._ask(peers), self._settings.cluster_id)
-            if isinstance(step, rules.Wait):
+            reason: str | None = None
+            match step:
+                case rules.Wait():
+                    reason = step.reason
+                case rules.AskToJoin():
+                    reason = await self._join(step, peers)
+                case _:
+                    await self._take(step)
+            if reason is not None:
                 if waits % REPORT_EVERY == 0:
-                    log.info("waiting to become a member: %s", step.reason)
+                    log.info("waiting to become a member: %s", reason)
                 waits += 1
                 await asyncio.sleep(ASK_EVERY_S)
-                continue
-            await self._take(step)
         found = self.genesis
         assert found is not None
         return found
+
+    async def _join(self, step: rules.AskToJoin, peers: Peers) -> str | None:
+        """None when this node is a member now, else why not."""
+        node = self._datadir.node
+        reason = await joining.ask(self._settings, node.incarnation, step, peers)
+        if reason is None:
+            log.info("joining cluster %s, which is there already", step.genesis.cluster_id)
+            await self._save(
+                dataclasses.replace(_prepared(node, step.genesis), phase=Phase.FORMED.value)
+            )
+        return reason
 
     async def _ask(self, peers: Peers) -> list[Answer]:
         async def ask(node_id: int) -> Answer | None:

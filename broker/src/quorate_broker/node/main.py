@@ -26,7 +26,7 @@ from quorate_broker.admin import app as admin_app
 from quorate_broker.admin import serve as http
 from quorate_broker.api.principal import AllowAll
 from quorate_broker.cluster import commands
-from quorate_broker.cluster.genesis import Phase
+from quorate_broker.cluster.genesis import Genesis, Phase
 from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.records import FEATURE_LEVEL, Endpoint, Member
 from quorate_broker.errors import KafkaError
@@ -46,9 +46,11 @@ from quorate_broker.node.flank import Flank
 from quorate_broker.node.formation import Formation
 from quorate_broker.node.gossip import Gossiping
 from quorate_broker.node.leaders import Leaders
+from quorate_broker.node.neighbours import Neighbours
 from quorate_broker.node.replicas import Replicas
 from quorate_broker.node.requests import Requests
 from quorate_broker.node.settings import metadata_log, metadata_raft
+from quorate_broker.node.steering import Steering
 from quorate_broker.node.transfer import Transfers
 from quorate_broker.node.view import NodeView
 from quorate_broker.node.world import World
@@ -175,13 +177,14 @@ class Node:
             genesis = await self._forming.run(self._peers)
             if not self._peers.cluster_id:
                 self._peers.joined(genesis.cluster_id)
-            parts = await self._join(me=self._peers.me, voters=genesis.voters)
+            parts = await self._join(self._peers.me, self._founders(genesis))
             stack.push_async_callback(parts.shelf.close)
             ticker = tasks.create_task(self._tick(), name="ticker")
             stack.callback(ticker.cancel)
             assert self._replicas is not None
-            keeper = tasks.create_task(self._replicas.run(), name="replicas")
-            stack.callback(keeper.cancel)
+            for name, work in (("replicas", self._replicas), ("steering", self._steering)):
+                keeper = tasks.create_task(work.run(), name=name)
+                stack.callback(keeper.cancel)
             await parts.controller.form(genesis, self._peers)
             await self._register(parts)
             if self._world.listens:
@@ -230,7 +233,11 @@ class Node:
             running.cancel()
             await asyncio.wait([running])
 
-    async def _join(self, me: Peer, voters: tuple[Member, ...]) -> Parts:
+    def _founders(self, genesis: Genesis) -> tuple[Member, ...] | None:
+        """None: the metadata group lives without this disk, which has nothing, or lost it."""
+        return genesis.voters if self._forming.is_founder else None
+
+    async def _join(self, me: Peer, founders: tuple[Member, ...] | None) -> Parts:
         """Open the metadata group and make everything that stands on it."""
         shelf = shelves.Shelf(
             shelves.Parts(
@@ -241,7 +248,7 @@ class Node:
         wanted = shelves.Wanted(
             shelves.METADATA_TOPIC,
             0,
-            voters,
+            founders,
             metadata_log(self._settings),
             metadata_raft(self._settings),
         )
@@ -249,13 +256,15 @@ class Node:
         controller = Controller(
             partition, self._settings, self._clock, self._random, self._metadata_moved
         )
-        controller.voters = voters
+        controller.founders = founders or ()
         flank = Flank(controller, self._peers, self._clock, self._flanking_changed)
         parts = Parts(
             self._settings, self._clock, self._random, self._peers, shelf, self._leaders, controller
         )
         self._context = NodeContext(parts)
         self._replicas = Replicas(parts, self._context, self._datadir, self._disks)
+        self._steering = Steering(parts)
+        self._neighbours = Neighbours(self._peers, [seed.node_id for seed in self._settings.seeds])
         self._transfers = Transfers(shelf, self._peers, self._clock)
         changed = self._view.refresh_soon
         self._gossip = Gossiping(shelf, self._peers, self._leaders, flank, changed)
@@ -365,7 +374,9 @@ class Node:
         assert self._replicas is not None
         assert self._parts is not None
         self._forget_deleted(self._parts.controller.image)
+        self._neighbours.look(self._parts.controller.image)
         self._replicas.look()
+        self._steering.look()
         self._view.refresh_soon()
 
     def _forget_deleted(self, image: Image) -> None:
@@ -389,6 +400,7 @@ class Node:
     def leadership_changed(self, partition: Partition) -> None:
         if self._gossip is not None:
             self._gossip.leadership_changed(partition)
+            self._steering.look()
         self._view.refresh_soon()
 
     def in_sync_changed(self, partition: Partition) -> None:

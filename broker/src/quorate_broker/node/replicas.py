@@ -1,9 +1,11 @@
 """Keeps the replicas on this node as committed metadata wants them: opened, or closed and deleted.
 
 Level-triggered: each look compares all of the image with what is open, so that nothing depends on
-having seen a certain record. Folders of topics that are gone are deleted only when this node has
-caught up with the metadata leader of its day: an image that is still behind knows too little.
-Read next: `shelf`.
+having seen a certain record. Whoever may be part of a group keeps a replica; a partition that has
+never moved is founded by those it was made for, any other replica begins hollow and is filled by
+its leader. Nothing is deleted before this node has caught up with the metadata leader of its day:
+an image that is still behind knows too little. And a replica of a topic that lives goes only when
+its group's leader agrees (`leaving`). Read next: `steering`, then `shelf`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import uuid
 from quorate_broker.cluster.image import PartitionInfo, Topic
 from quorate_broker.cluster.records import Member
 from quorate_broker.log.datadir import DataDir
+from quorate_broker.node import leaving
 from quorate_broker.node.context import NodeContext, Parts
 from quorate_broker.node.disks import Disks
 from quorate_broker.node.settings import topic_log, topic_raft
@@ -24,7 +27,7 @@ from quorate_broker.node.shelf import METADATA_TOPIC, Wanted, group_name
 log = logging.getLogger(__name__)
 
 OPEN_AT_ONCE = 16
-RETRY_S = 5.0
+RETRY_S = 1.0
 
 
 class Replicas:
@@ -38,6 +41,8 @@ class Replicas:
         self._me = Member(parts.peers.me.node_id, parts.peers.me.incarnation)
         self._look = asyncio.Event()
         self._seen_folders = False
+        self._left: set[tuple[uuid.UUID, int]] = set()
+        """Folders of partitions that had moved away while this node was down."""
         self._again = False
         """Something could not be opened: look again, metadata moved or not."""
         self._open: set[tuple[uuid.UUID, int]] = set()
@@ -52,12 +57,18 @@ class Replicas:
             self._look.clear()
             self._again = False
             await self._open_missing()
-            await self._remove_gone()
+            if self._parts.controller.caught_up:
+                await self._remove_gone()
+                await self._leave()
+            else:
+                self._again = True
 
     async def _until_due(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RETRY_S if self._again else None):
                 await self._look.wait()
+
+    # -- opening
 
     async def _open_missing(self) -> None:
         image = self._parts.controller.image
@@ -65,7 +76,7 @@ class Replicas:
             (topic, info)
             for topic in tuple(image.topics.values())
             for info in topic.partitions
-            if self._me in info.voters and (topic.id, info.index) not in self._open
+            if self._me in info.holders and (topic.id, info.index) not in self._open
         ]
         gate = asyncio.Semaphore(OPEN_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
@@ -77,7 +88,7 @@ class Replicas:
         wanted = Wanted(
             topic.id,
             info.index,
-            info.voters,
+            self._founders(topic, info),
             topic_log(settings, topic.config),
             topic_raft(settings, topic.internal),
         )
@@ -89,31 +100,53 @@ class Replicas:
                 self._again = True
                 return
         self._open.add((topic.id, info.index))
+        self._left.discard((topic.id, info.index))
         self._context.host_groups(topic, partition, info.index)
 
-    async def _remove_gone(self) -> None:
-        image = self._parts.controller.image
-        gone = [key for key in self._open if key[0] not in image.topics_by_id]
-        if not self._seen_folders and self._parts.controller.caught_up:
-            self._seen_folders = True
-            gone += await self._forgotten_folders()
-        for topic_id, index in gone:
-            self._open.discard((topic_id, index))
-            self._context.unhost_groups(topic_id, index)
-            self._parts.leaders.forget([group_name(topic_id, index)])
-            try:
-                await self._parts.shelf.remove(topic_id, index)
-            except OSError as error:
-                log.error("cannot remove %s: %s", group_name(topic_id, index), error)
+    def _founders(self, topic: Topic, info: PartitionInfo) -> tuple[Member, ...] | None:
+        """None: the group lives without this replica, which has nothing, or lost what it had."""
+        return info.voters if info.moves == 0 and self._me in info.voters else None
 
-    async def _forgotten_folders(self) -> list[tuple[uuid.UUID, int]]:
-        """Folders of topics that were deleted while this node was down."""
+    # -- removing
+
+    async def _remove_gone(self) -> None:
+        """What belongs to topics that are gone."""
         image = self._parts.controller.image
+        if not self._seen_folders:
+            self._seen_folders = True
+            self._left = await self._unknown_folders()
+        for topic_id, index in tuple(self._open | self._left):
+            if topic_id not in image.topics_by_id:
+                await self._remove(topic_id, index)
+
+    async def _leave(self) -> None:
+        """What metadata puts elsewhere, as far as the leaders of those groups agree."""
+        image = self._parts.controller.image
+        for key in tuple(self._open | self._left):
+            topic = image.topics_by_id.get(key[0])
+            if topic is None or key[1] >= len(topic.partitions):
+                continue
+            if self._me in topic.partitions[key[1]].holders:
+                continue
+            partition = self._parts.shelf.get(*key)
+            if partition is not None and not await leaving.may_leave(self._parts, partition):
+                self._again = True
+                continue
+            log.info("%s lives elsewhere now: its replica here is deleted", group_name(*key))
+            await self._remove(*key)
+
+    async def _remove(self, topic_id: uuid.UUID, index: int) -> None:
+        self._open.discard((topic_id, index))
+        self._left.discard((topic_id, index))
+        self._context.unhost_groups(topic_id, index)
+        if topic_id not in self._parts.controller.image.topics_by_id:
+            self._parts.leaders.forget([group_name(topic_id, index)])
+        try:
+            await self._parts.shelf.remove(topic_id, index)
+        except OSError as error:
+            log.error("cannot remove %s: %s", group_name(topic_id, index), error)
+
+    async def _unknown_folders(self) -> set[tuple[uuid.UUID, int]]:
+        """Folders that nothing here asked for: deleted or moved away while this node was down."""
         folders = await self._disks.call(self._datadir.groups)
-        return [
-            (topic_id, index)
-            for topic_id, index in folders
-            if topic_id != METADATA_TOPIC
-            and topic_id not in image.topics_by_id
-            and (topic_id, index) not in self._open
-        ]
+        return {key for key in folders if key[0] != METADATA_TOPIC and key not in self._open}

@@ -12,7 +12,7 @@ import msgspec
 
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost
-from quorate_broker.node import controller, flank, formation, transfer
+from quorate_broker.node import controller, flank, formation, joining, leaving, transfer
 from quorate_broker.node.context import Parts
 from quorate_broker.node.shelf import group_name
 from quorate_broker.wire import batch as batches
@@ -55,6 +55,10 @@ class Requests:
             match method:
                 case controller.METHOD:
                     return await self._parts.controller.serve(body)
+                case joining.METHOD:
+                    return await joining.serve(self._parts, body)
+                case leaving.METHOD:
+                    return leaving.serve(self._parts, body)
                 case flank.REGISTER | flank.REMOVE:
                     return await self._flank.serve(method, body)
                 case transfer.METHOD:

@@ -27,6 +27,7 @@ from quorate_broker.node.deadlines import Deadlines
 from quorate_broker.node.disks import Disks
 from quorate_broker.partition.replica import Replica
 from quorate_broker.partition.shell import Partition, Traffic
+from quorate_broker.raft import membership
 from quorate_broker.raft.core import Seat
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.raft.settings import RaftSettings
@@ -139,9 +140,11 @@ class Shelf:
     def _recover(self, group: str, wanted: Wanted) -> Replica:
         parts = self._parts
         path = parts.datadir.group_path(wanted.topic_id, wanted.index)
-        opened = Log.open(parts.disk, path, wanted.log, parts.clock.wall_ms())
-        voters = frozenset(map(_peer, wanted.founders or ()))
-        seat = Seat(group, parts.me, voters)
+        founding = None
+        if wanted.founders is not None:
+            founding = membership.of(map(_peer, wanted.founders)).encode()
+        opened = Log.open(parts.disk, path, wanted.log, parts.clock.wall_ms(), founding=founding)
+        seat = Seat(group, parts.me)
         return Replica(seat, opened, parts.disks.hard_state(group), wanted.raft, parts.random)
 
     async def remove(self, topic_id: uuid.UUID, index: int) -> None:

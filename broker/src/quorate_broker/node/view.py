@@ -191,18 +191,21 @@ class NodeView:
         )
 
     def _members(self, parts: node_context.Parts) -> Iterator[BrokerInfo]:
-        addresses = {seed.node_id: seed.address for seed in parts.settings.seeds}
-        for voter in parts.controller.voters:
-            broker = parts.controller.image.brokers.get(voter.node_id)
-            address = addresses.get(voter.node_id)
+        image = parts.controller.image
+        addresses = {seed.node_id: (seed.host, seed.port) for seed in parts.settings.seeds}
+        addresses |= image.addresses
+        for voter in parts.controller.members:
+            broker = image.brokers.get(voter.node_id)
+            rpc_host, rpc_port = addresses.get(voter.node_id, ("", 0))
             yield BrokerInfo(
                 node_id=voter.node_id,
                 incarnation=voter.incarnation,
                 is_alive=self._alive(parts, voter),
-                rpc_host=broker.rpc_host if broker else address.host if address else "",
-                rpc_port=broker.rpc_port if broker else address.port if address else 0,
+                rpc_host=rpc_host,
+                rpc_port=rpc_port,
                 rack=(broker.rack or "") if broker else "",
                 version=broker.version if broker else "",
+                membership_status="draining" if voter.node_id in image.draining else "active",
                 disks=(self._disk(),) if voter.node_id == parts.settings.node_id else (),
             )
 
@@ -226,7 +229,7 @@ class NodeView:
             group_id=CONTROLLER_GROUP_ID,
             leader_id=leads,
             term=controller.partition.leader_epoch,
-            replicas=tuple(voter.node_id for voter in controller.voters),
+            replicas=tuple(voter.node_id for voter in controller.members),
             in_sync=parts.leaders.get(METADATA_GROUP).isr,
             high_watermark=controller.partition.high_watermark,
             internal=True,
