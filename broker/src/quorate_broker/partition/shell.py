@@ -222,13 +222,11 @@ class Partition:
     @property
     def resting(self) -> bool:
         """As a follower: its leader sends nothing, since there is nothing to say."""
-        return bool(getattr(self.replica, "resting", False))
+        return self.replica.resting
 
     def wake(self) -> None:
         """Its leader may be gone without a word: no more resting."""
-        wake = getattr(self.replica, "wake", None)
-        if wake is not None:
-            wake(self._ports.clock.monotonic_ms())
+        self.replica.wake(self._ports.clock.monotonic_ms())
         self.kick()
 
     def campaign(self) -> None:

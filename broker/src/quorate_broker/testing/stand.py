@@ -16,6 +16,7 @@ from quorate_broker.log.jobs import Job
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.partition.replica import Replica
 from quorate_broker.partition.shell import Partition, Traffic
+from quorate_broker.raft import membership
 from quorate_broker.raft.core import Seat
 from quorate_broker.raft.messages import (
     AppendReply,
@@ -64,8 +65,9 @@ class Stand:
 
     def partition(self, voters: frozenset[Peer] = THREE, eager_commit: bool = False) -> Partition:
         """A replica of group `g` on the log that lies on this stand's disk."""
-        log = Log.open(self.disk, "/g", LogSettings(), self.clock.wall_ms())
-        seat = Seat("g", ME, voters)
+        founding = membership.of(voters).encode()
+        log = Log.open(self.disk, "/g", LogSettings(), self.clock.wall_ms(), founding=founding)
+        seat = Seat("g", ME)
         settings = RaftSettings(eager_commit=eager_commit)
         replica = Replica(seat, log, self.journal, settings, FixedDice(1))
         return Partition(replica, self)
