@@ -2,6 +2,7 @@
 
     python -m quorate_broker.testing.chaos --minutes 20 [--seed 7] [--faults kill-all,pause]
     python -m quorate_broker.testing.chaos --availability 20
+    python -m quorate_broker.testing.chaos --slow-disk 30
 
 Three brokers run in network namespaces and on loop-mounted disks of the test's own. All of it
 belongs to the runner's own mount and network namespace, so that the kernel takes it away when the

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 
-from quorate_broker.testing.chaos import availability, report
+from quorate_broker.testing.chaos import availability, report, slowness
 from quorate_broker.testing.chaos.faults import FAULTS
 from quorate_broker.testing.chaos.runner import Plan, Run
 
@@ -32,6 +32,9 @@ def main(arguments: list[str]) -> int:
     if options.availability:
         print(availability.table(availability.measure(folder, options.availability)))
         return 0
+    if options.slow_disk:
+        print(slowness.measure(folder, options.slow_disk).table())
+        return 0
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     kinds = tuple(options.faults.split(",")) if options.faults else tuple(FAULTS)
     plan = Plan(seed, options.minutes, kinds, live_within_s=options.live_within)
@@ -51,6 +54,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--faults", default="", help=f"some of {', '.join(FAULTS)}")
     parser.add_argument("--live-within", type=float, default=10, help="seconds to serve again (10)")
     parser.add_argument("--availability", type=int, default=0, metavar="ROUNDS", help="only that")
+    parser.add_argument("--slow-disk", type=float, default=0, metavar="SECONDS", help="only that")
     parser.add_argument("--dir", help="where disks, logs and history go (a new one)")
     parser.add_argument("--report", help="the HTML report (DIR/report.html)")
     options = parser.parse_args(arguments)

@@ -97,10 +97,10 @@ def measure(folder: pathlib.Path, rounds: int) -> list[Gaps]:
     machines = Machines(folder, sabotage=False)
     try:
         machines.start()
-        _wait_whole(machines)
+        wait_whole(machines)
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": machines.bootstrap})
         admin.create_topics([NewTopic(TOPIC, 1, 3)])[TOPIC].result(60)
-        _wait_whole(machines)
+        wait_whole(machines)
         found = []
         for how, act in (("SIGKILL", machines.kill), ("SIGTERM", machines.terminate)):
             steady = Steady(machines.bootstrap)
@@ -115,27 +115,27 @@ def measure(folder: pathlib.Path, rounds: int) -> list[Gaps]:
 
 def _round(machines: Machines, steady: Steady, act: Callable[[int], object], how: str) -> float:
     acked = len(steady.acked_s)
-    _until(lambda: len(steady.acked_s) > acked + 50, "steady writes")
+    until(lambda: len(steady.acked_s) > acked + 50, "steady writes")
     time.sleep(BEFORE_S)
     leader = machines.leader(TOPIC, 0)
     assert leader is not None, "nobody leads"
     began_s = time.perf_counter()
     act(leader)
     acted_s = time.perf_counter()
-    _until(lambda: bool(steady.acked_s) and steady.acked_s[-1] > acted_s + 0.5, "writes again")
+    until(lambda: bool(steady.acked_s) and steady.acked_s[-1] > acted_s + 0.5, "writes again")
     time.sleep(AFTER_S)
     gap = steady.gap(began_s, time.perf_counter())
     machines.start(leader)
-    _wait_whole(machines)
+    wait_whole(machines)
     say(f"{how} of node {leader}: {gap:.2f} s without an acknowledgement")
     return gap
 
 
-def _wait_whole(machines: Machines) -> None:
-    _until(lambda: all(machines.is_whole(i) for i in machines.node_ids), "every replica in sync")
+def wait_whole(machines: Machines) -> None:
+    until(lambda: all(machines.is_whole(i) for i in machines.node_ids), "every replica in sync")
 
 
-def _until(look: Callable[[], bool], what: str) -> None:
+def until(look: Callable[[], bool], what: str) -> None:
     deadline = time.perf_counter() + PATIENCE_S
     while not look():
         assert time.perf_counter() < deadline, f"not in {PATIENCE_S:.0f} s: {what}"
