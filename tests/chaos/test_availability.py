@@ -1,4 +1,4 @@
-"""How long writers wait when a leader goes, and when one disk is slow: the bars, on real brokers."""
+"""How long writers wait when a leader goes, and when a disk is slow: bars, on real brokers."""
 
 from __future__ import annotations
 
