@@ -138,7 +138,7 @@ def test_a_claim_that_grows_grows_while_it_is_used(kubectl: Kubectl) -> None:
 
 def test_a_pod_that_comes_back_has_its_volume_again(kubectl: Kubectl) -> None:
     start(kubectl)
-    kubectl("delete", "pod", "web-0")
+    kubectl.delete_pods("web-0")
     eventually(lambda: ready(kubectl, "web-0"), deadline_s=60, what="web-0 ready again")
     starts = kubectl("exec", "web-0", "--", "cat", "/data/starts").splitlines()
     assert len(starts) == 2
@@ -171,7 +171,7 @@ def test_a_held_pod_stays_dead_even_when_it_is_deleted_until_the_hold_is_release
     assert before is not None
     with cluster.kill("web-0", hold=True, namespace=kubectl.namespace):
         eventually(lambda: not ready(kubectl, "web-0"), what="web-0 not ready")
-        kubectl("delete", "pod", "web-0", "--grace-period=1")
+        kubectl.delete_pods("web-0", grace_s=1)
 
         def refused() -> bool:
             """A new pod of that name came, and its container was refused twice."""

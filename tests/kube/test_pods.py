@@ -100,7 +100,7 @@ def test_a_deleted_pod_comes_back_as_the_same_node_with_its_data(three: BrokerCl
     with three.load("deleted-pod") as load:
         old = identity()
         uid = three.pod(node_id)["metadata"]["uid"]
-        three.kubectl("delete", "pod", name)
+        three.kubectl.delete_pods(name)
 
         def back() -> bool:
             assert three.pod(node_id)["metadata"]["uid"] != uid

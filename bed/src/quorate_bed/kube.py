@@ -61,8 +61,27 @@ class Kubectl:
         """A merge patch."""
         self("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
 
-    def delete(self, kind: str, name: str, *, wait: bool = True) -> None:
-        self("delete", kind, name, "--ignore-not-found", f"--wait={json.dumps(wait)}")
+    def delete_pods(self, *names: str, grace_s: int | None = None) -> None:
+        """Delete these pods: afterwards they are gone, and others of their names may have come.
+
+        kubectl's own wait is not used: when a StatefulSet makes a pod anew at once, it may miss
+        that the old one went and wait for ever.
+        """
+        old = {pod["metadata"]["uid"] for pod in self.list("pods") if _name(pod) in names}
+        grace = [] if grace_s is None else [f"--grace-period={grace_s}"]
+        self("delete", "pods", *names, *grace, "--wait=false")
+
+        def gone() -> bool:
+            left = [_name(pod) for pod in self.list("pods") if pod["metadata"]["uid"] in old]
+            assert not left, left
+            return True
+
+        eventually(gone, deadline_s=GONE_S, what=f"{', '.join(names)} gone")
+
+
+def _name(item: Json) -> str:
+    name: str = item["metadata"]["name"]
+    return name
 
 
 @contextlib.contextmanager

@@ -163,7 +163,7 @@ class BrokerCluster:
         self.apply()
         worn = [pod["metadata"]["name"] for pod in self.pods() if restarts(pod)]
         if worn:
-            self.kubectl("delete", "pods", *worn)
+            self.kubectl.delete_pods(*worn)
         self.settle()
         eventually(self.reached, what=f"{self.bootstrap} reached from a pod")
 
