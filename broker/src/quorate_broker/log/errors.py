@@ -1,7 +1,19 @@
 """What may go wrong with files, apart from the operating system's own `OSError`.
 
-An `OSError` flies up from `log.disk` as it is: the replica that meets one stops serving. The
-errors here say what the bytes say. Read `log.log` next.
+An `OSError` flies up from `log.disk` as it is; the errors here say what the bytes say. What fails
+has one outcome each (`tests/broker/log/test_steps.py` injects an error at every single operation):
+
+    in a job        any operation       Job.run raises and Log.failed is set, for good: no further
+                                        job, no sync again, synced_index stays. The replica is
+                                        fenced; opening again finds all that was synced
+                    preallocate         no room or no such call: nothing; the write will tell
+    in opening      any operation       Log.open raises, nothing stays open, it may be called again
+    in a read       open, pread         the caller's OSError; the log goes on
+    anywhere        close               nothing: what counts was synced before
+    in the journal  any operation       JournalJob.run raises, StateJournal.failed: the node ends
+    bad bytes       opening, a read     CorruptLogError and Log.corrupt, for good
+
+Read `log.log` next.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from quorate_broker.log.cleaner_files import CLEANED
-from quorate_broker.log.disk import Disk, read_whole
+from quorate_broker.log.disk import Disk, let_go, read_whole
 from quorate_broker.log.index import ENTRY_SIZE, SparseIndex
 from quorate_broker.log.layout import Layout, Segment, Swap, index_name, segment_name
 from quorate_broker.log.reader import rebuild_index
@@ -26,7 +26,7 @@ def opened(disk: Disk, path: str, create: bool = False) -> Iterator[int]:
     try:
         yield handle
     finally:
-        disk.close(handle)
+        let_go(disk, handle)
 
 
 def load_index(disk: Disk, path: str, segment: Segment, layout: Layout) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log import recovery, statefile
-from quorate_broker.log.disk import Buffer, Disk
+from quorate_broker.log.disk import Buffer, Disk, let_go
 from quorate_broker.log.jobs import IndexWrite, Job, Reserve, Reset, SegmentWrite, Truncation
 from quorate_broker.log.layout import Segment
 from quorate_broker.log.openfiles import OpenFiles
@@ -282,8 +282,18 @@ class FlushedLog(LogView):
         self._tail.clear()
         self._files.forget()
 
-    def _close_failed(self, job: Job) -> None:
-        """Close what a job that failed had opened."""
-        self._take_handles(job)
-        for handle in job.handles_left():
-            self._disk.close(handle)
+    def _close_files(self) -> None:
+        """Also those that a job which failed had opened, or left open."""
+        gone = self._left_behind + (self._cut.dropped if self._cut is not None else [])
+        left: list[int] = []
+        if self._job is not None:
+            self._take_handles(self._job)
+            gone += [write.segment for write in self._job.writes]
+            left = self._job.handles_left()
+        for segment in gone:
+            if segment not in self._layout.segments and segment.handle is not None:
+                left.append(segment.handle)
+                segment.handle = None
+        self._files.close()
+        for handle in left:
+            let_go(self._disk, handle)

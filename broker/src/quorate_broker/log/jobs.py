@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log import statefile
 from quorate_broker.log.checkpoint import Swap
-from quorate_broker.log.disk import Buffer, Disk, reserve, write_whole
+from quorate_broker.log.disk import Buffer, Disk, let_go, reserve, write_whole
 from quorate_broker.log.files import carry_out, remove_segment, sweep, write_index_entries
 from quorate_broker.log.index import ENTRY_SIZE
 from quorate_broker.log.layout import Segment
@@ -155,7 +155,7 @@ class Job:
     def _reset(self, reset: Reset) -> None:
         write_whole(self.disk, self.path, checkpoints.NAME, reset.checkpoint)
         while reset.handles:
-            self.disk.close(reset.handles.pop())
+            let_go(self.disk, reset.handles.pop())
         sweep(self.disk, self.path, set())
 
     def _truncate(self, truncation: Truncation) -> None:
@@ -164,7 +164,7 @@ class Job:
             self._write_index(index)
             write_whole(self.disk, self.path, checkpoints.NAME, checkpoint)
         while truncation.handles:
-            self.disk.close(truncation.handles.pop())
+            let_go(self.disk, truncation.handles.pop())
         for base_offset in truncation.dropped:
             remove_segment(self.disk, self.path, base_offset)
             self.disk.sync_dir(self.path)

@@ -278,7 +278,7 @@ class Log(FlushedLog):
                 job.run()
                 self.job_done(job)
             self._trim()
-        self._files.close()
+        self._close_files()
 
     def _trim(self) -> None:
         active = self._layout.active if self._layout.segments else None

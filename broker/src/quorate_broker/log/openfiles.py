@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from quorate_broker.log.disk import Disk
+from quorate_broker.log.disk import Disk, let_go
 from quorate_broker.log.files import load_index
 from quorate_broker.log.layout import Layout, Segment
 from quorate_broker.log.reader import SegmentReader
@@ -51,7 +51,7 @@ class OpenFiles:
         """`segment` left the log for good."""
         self.keep(segment)
         if segment.handle is not None:
-            self._disk.close(segment.handle)
+            let_go(self._disk, segment.handle)
             segment.handle = None
 
     def forget(self) -> None:
@@ -62,7 +62,7 @@ class OpenFiles:
         """All of it is synced: an error now says nothing about its bytes."""
         if segment.handle is not None:
             with contextlib.suppress(OSError):
-                self._disk.close(segment.handle)
+                let_go(self._disk, segment.handle)
             segment.handle = None
         # An index whose last entries are not in its file yet stays.
         if segment.index is not None and segment.index_entries == len(segment.index):
@@ -73,6 +73,6 @@ class OpenFiles:
         """Close everything."""
         for segment in self._layout.segments:
             if segment.handle is not None:
-                self._disk.close(segment.handle)
+                let_go(self._disk, segment.handle)
                 segment.handle = None
         self._sealed.clear()

@@ -61,7 +61,6 @@ class _Source:
     begin: int
     end: int = 0
     segment: Segment | None = None  # where its sound entries were placed
-    torn: bool = False
 
 
 def open_log(
@@ -108,6 +107,7 @@ class _Recovery:
                 raise CorruptLogError("there is data but no checkpoint")
             self._begin()
             return
+        self.disk.sync_dir(self.path)  # names that a failed job left behind are seen, not yet kept
         self.state = statefile.load(self.disk, self.path)
         self._finish_job(self.known)
         names = self.disk.listdir(self.path)
@@ -188,7 +188,6 @@ class _Recovery:
                 f"{segment_name(source.base_offset)}: bad bytes at {source.end}, but a valid batch "
                 f"behind them at {rest.valid_at}"
             )
-        source.torn = rest.torn_bytes > 0
         self.torn_bytes += rest.torn_bytes
 
     def _was_copied(self, handle: int, source: _Source, later: _Source) -> bool:
@@ -260,8 +259,7 @@ class _Recovery:
             self.disk.unlink(name)
             self.disk.sync_dir(self.path)
             return
-        if not source.torn and source.base_offset == self.layout.active.base_offset:
-            return  # preallocated zeros, of use again
+        # Also when nothing is to be seen there: a failed sync may have left it on the disk.
         with opened(self.disk, name) as handle:
             self.disk.truncate(handle, source.begin)
             self.disk.sync(handle)
