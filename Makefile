@@ -4,11 +4,13 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BED := .venv/bin/quorate-bed
 SEEDS ?= 200
-FIRST ?= 1
+SEED ?= 0
+LAYER ?= core
 MINUTES ?= 20
 
 .PHONY: help setup demo demo-down cluster cluster-down kubeconfig images test test-unit test-sim \
-	test-process test-charts test-e2e test-conformance test-full lint generate bench-quick sim chaos
+	test-process test-charts test-e2e test-conformance test-full lint generate bench-quick sim \
+	sim-replay chaos
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -69,8 +71,12 @@ generate: setup ## Write what is generated from code: crds/
 bench-quick: setup ## Throughput and CPU beside a pass-through probe
 	@.venv/bin/python tests/bench/quick.py
 
-sim: setup ## Simulator seeds: make sim SEEDS=1000 FIRST=1
-	@.venv/bin/python -m quorate_broker.testing.simulate --seeds $(SEEDS) --first $(FIRST)
+sim: setup ## Simulator seeds on all cores: make sim SEEDS=10000 [SEED=first] [LAYER=core|whole]
+	@.venv/bin/python -m quorate_broker.testing.simulate --layer $(LAYER) --seeds $(SEEDS) \
+		--first $(SEED)
+
+sim-replay: setup ## One seed of the simulator, told line by line: make sim-replay SEED=892
+	@.venv/bin/python -m quorate_broker.testing.simulate --layer $(LAYER) --replay $(SEED)
 
 chaos: setup ## Faults on three real brokers, as root: make chaos MINUTES=20 [ARGUMENTS="--seed 7"]
 	@.venv/bin/python -m quorate_broker.testing.chaos --minutes $(MINUTES) $(ARGUMENTS)

@@ -1,12 +1,14 @@
 """A disk in memory that forgets like a real one: `log.disk.Disk` for the simulator.
 
 What was written but not synced is lost at a crash, or kept as a prefix, and the write after that
-prefix may be torn. A new, renamed or removed name survives only after `sync_dir` of its folder. A
-sync that failed throws away what it should have written, though reads go on showing it, and the
-next sync says "done" (fsyncgate). All of it is drawn from one `random.Random`, so a seed replays
-it. Time passes nowhere: latency is the simulator's.
+prefix may be torn, or (`hole_rate`) keep any of its sectors without those between. A new, renamed
+or removed name survives only after `sync_dir` of its folder. A sync that failed throws away what it
+should have written, though reads go on showing it, and the next sync says "done" (fsyncgate). All
+of it is drawn from one `random.Random`, so a seed replays it. Time passes nowhere: latency is the
+simulator's.
 
-`fault` injects errors, `cut_power_after` stops the machine in the middle of a job, `flip` is rot.
+`fault` injects errors, `misread` shows a wrong byte once, `cut_power_after` stops the machine in
+the middle of a job, `flip` is rot.
 """
 
 from __future__ import annotations
@@ -21,8 +23,13 @@ from collections.abc import Callable, Sequence
 from quorate_broker.log.disk import Buffer
 
 Fault = Callable[[str, str], int | None]
+"""(operation, path) -> errno, or None."""
+Misread = Callable[[str, int], int | None]
+"""(path, bytes read) -> which of them is wrong, or None."""
 
 _SECTOR = 512
+_HOLE = 64
+"""Sectors are as small as the writes of a simulation."""
 
 
 class PowerCutError(Exception):
@@ -64,7 +71,11 @@ class SimDisk:
 
     def __init__(self, source: random.Random, capacity: int = 1 << 40) -> None:
         self.fault: Fault | None = None
+        self.misread: Misread | None = None
         self.cut_power_after: int | None = None
+        self.hole_rate = 0.0
+        self.holed = False
+        """The last crash left a hole inside a write."""
         self.seen: Counter[str] = Counter()
         self.capacity = capacity
         self._random = source
@@ -105,7 +116,12 @@ class SimDisk:
     def pread(self, handle: int, size: int, at: int) -> bytes:
         path, file = self._file(handle)
         self._before("pread", path)
-        return bytes(file.content[at : at + size])
+        data = bytes(file.content[at : at + size])
+        wrong = self.misread(path, len(data)) if self.misread is not None and data else None
+        if wrong is None:
+            return data
+        self.seen["misread"] += 1
+        return data[:wrong] + bytes([data[wrong] ^ 0x10]) + data[wrong + 1 :]
 
     def pwrite(self, handle: int, buffers: Sequence[Buffer], at: int) -> None:
         path, file = self._file(handle)
@@ -240,6 +256,7 @@ class SimDisk:
             for change in changes[: self._random.randint(0, len(changes))]:
                 self._apply_name(change)
         self._name_changes.clear()
+        self.holed = False
         self._names = dict(self._durable_names)
         for file in dict.fromkeys(self._names.values()):
             self._lose(file)
@@ -256,12 +273,22 @@ class SimDisk:
         if lost:
             self.seen["lost"] += 1
             at, data = lost[0]
-            if data and self._random.random() < 0.5:
+            if data and self.hole_rate and self._random.random() < self.hole_rate:
+                self._leave_holes(file, at, data)
+            elif data and self._random.random() < 0.5:
                 self.seen["torn"] += 1
                 _apply(file.durable, at, self._torn(data))
         elif kept:
             self.seen["kept"] += 1
         file.content = bytearray(file.durable)
+
+    def _leave_holes(self, file: _File, at: int, data: bytes) -> None:
+        """Pages reach the platter in any order: some sectors of one write, whichever they are."""
+        for begin in range(0, len(data), _HOLE):
+            if self._random.random() < 0.5:
+                _apply(file.durable, at + begin, data[begin : begin + _HOLE])
+                self.holed = True
+        self.seen["holed"] += self.holed
 
     def _torn(self, data: bytes) -> bytes:
         """A part of one write: its beginning, and sometimes a sector of garbage behind."""
@@ -308,6 +335,7 @@ class SimDisk:
 
     def _must_fit(self, size: int, path: str) -> None:
         if self.capacity < 1 << 40 and size > self.free_bytes(path):
+            self.seen["no room"] += 1
             raise _error(errno.ENOSPC, path)
 
     def _link(self, path: str, file: _File) -> None:

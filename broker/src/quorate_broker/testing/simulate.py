@@ -1,23 +1,35 @@
 """Run seeds of the simulator by hand.
 
-    python -m quorate_broker.testing.simulate --seeds 1000 [--first 0]
+    python -m quorate_broker.testing.simulate --seeds 10000 [--first 0]
     python -m quorate_broker.testing.simulate --replay 892
 
-Exits 1 when a seed found something, or when a batch of at least 200 never met some kind of
-trouble. A replay runs its seed twice and compares the traces. Next: `simulation.run`.
+Seeds run on all cores, each twice (the traces must be equal). What each gave is kept in a file that
+is named by the commit, so that an interrupted run goes on where it was; a tree with changes begins
+anew. Exits 1 when a seed found something, or when a batch of at least 200 never met some kind of
+trouble. A replay tells everything that happens, line by line. Next: `simulation.run`.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import pathlib
+import subprocess
 import sys
 import time
-import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
-from quorate_broker.testing.simulation.batch import Batch, Failure, run_seed, run_seeds
-from quorate_broker.testing.simulation.run import simulate
+import msgspec
+
+from quorate_broker.testing.simulation import layers
+from quorate_broker.testing.simulation.batch import Batch, Outcome, run_twice
 
 _ENOUGH_SEEDS = 200
+_KEPT = pathlib.Path(".cache/simulation")
+_CHUNK = 4
+_outcomes = msgspec.json.Decoder(Outcome)
 
 
 def main(arguments: list[str]) -> int:
@@ -25,58 +37,129 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="simulate", description="Deterministic cluster tests.")
     parser.add_argument("--seeds", type=int, default=_ENOUGH_SEEDS, help="how many (200)")
     parser.add_argument("--first", type=int, default=0, help="the first one (0)")
+    parser.add_argument("--layer", choices=sorted(layers.LAYERS), default="core")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--replay", type=int, help="this seed alone, with all it says")
     chosen = parser.parse_args(arguments)
     if chosen.replay is not None:
-        return _replay(chosen.replay)
-    return _run(chosen.first, chosen.seeds)
+        return _replay(chosen.layer, chosen.replay)
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
+    return _run(chosen.layer, seeds, chosen.processes)
 
 
-def _run(first: int, count: int) -> int:
+def _run(layer: str, seeds: range, processes: int) -> int:
+    commit = _commit()
+    batch = Batch()
+    kept = _KEPT / f"{layer}-{commit}.jsonl"
+    done = _known(kept) if "+" not in commit else {}
+    for seed in seeds:
+        if seed in done:
+            batch.add(done[seed])
+    if batch.seeds:
+        _say(f"{batch.seeds} seeds of {commit} are known from {kept}\n")
+    left = [seed for seed in seeds if seed not in done]
+    before = batch.seeds
     began_s = time.perf_counter()
-
-    def progress(batch: Batch) -> None:
-        each_s = (time.perf_counter() - began_s) / batch.seeds
-        _say(
-            f"\r{batch.seeds}/{count} seeds, {each_s:.3f} s each, {batch.events} events, "
-            f"{batch.acked} acknowledged, {len(batch.failures)} failed"
-        )
-
-    batch = run_seeds(first, count, progress)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.open("ab" if done else "wb") as file:
+        for outcome in _outcomes_of(layer, left, processes):
+            batch.add(outcome)
+            file.write(msgspec.json.encode(outcome) + b"\n")
+            file.flush()
+            if outcome.error:
+                _say("\n")
+                _tell(layer, outcome, commit)
+            _progress(batch, len(seeds), before, began_s)
     _say("\n")
+    return _verdict(layer, batch)
+
+
+def _verdict(layer: str, batch: Batch) -> int:
     for kind, times in sorted(batch.seen.items()):
         _say(f"  {kind}: {times}\n")
-    for failure in batch.failures:
-        _tell(failure)
-    if count >= _ENOUGH_SEEDS and batch.unseen:
-        _say(f"never seen: {', '.join(batch.unseen)}\n")
-        return 1
-    return 1 if batch.failures else 0
+    unseen = batch.unseen(layers.LAYERS[layer]) if batch.seeds >= _ENOUGH_SEEDS else []
+    if unseen:
+        _say(f"never seen: {', '.join(unseen)}\n")
+    failed = [outcome.seed for outcome in batch.failures]
+    _say(f"{batch.seeds} seeds, {len(failed)} failed{': ' if failed else ''}{str(failed)[1:-1]}\n")
+    return 1 if unseen or failed else 0
 
 
-def _replay(seed: int) -> int:
-    batch = Batch()
-    run_seed(seed, batch)
-    for failure in batch.failures:
-        _tell(failure)
-        _say("lately:\n  " + "\n  ".join(failure.lately) + "\n")
-        return 1
-    first, second = simulate(seed), simulate(seed)
-    _say(f"{first.options.describe()}\n")
+def _outcomes_of(layer: str, seeds: list[int], processes: int) -> Iterator[Outcome]:
+    if processes == 1:
+        for seed in seeds:
+            yield run_twice(layers.LAYERS[layer], seed)
+        return
+    context = multiprocessing.get_context("spawn")
+    chunks = [(layer, seeds[at : at + _CHUNK]) for at in range(0, len(seeds), _CHUNK)]
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for found in pool.map(_run_chunk, chunks):
+            yield from found
+
+
+def _run_chunk(chunk: tuple[str, list[int]]) -> list[Outcome]:
+    layer, seeds = chunk
+    return [run_twice(layers.LAYERS[layer], seed) for seed in seeds]
+
+
+def _progress(batch: Batch, count: int, before: int, began_s: float) -> None:
+    passed_s = max(time.perf_counter() - began_s, 0.001)
+    rate = (batch.seeds - before) / passed_s
+    left_s = (count - batch.seeds) / rate
     _say(
-        f"{first.events} events, {first.acked} acknowledged, healthy again after "
-        f"{first.healed_us // 1000} ms, trace {first.trace:08x}\n"
+        f"\r{batch.seeds}/{count} seeds, {rate:.1f} seeds/s, {left_s:.0f} s left, "
+        f"{batch.events} events, {batch.acked} acknowledged, {len(batch.failures)} failed  "
     )
-    if first.trace != second.trace:
-        _say(f"NOT DETERMINISTIC: the second run's trace is {second.trace:08x}\n")
+
+
+def _replay(layer: str, seed: int) -> int:
+    def tell(line: str) -> None:
+        _say(line + "\n")
+
+    outcome = layers.LAYERS[layer].run(seed, tell)
+    _say(f"{_commit()} seed {seed}: {outcome.options}\n")
+    if outcome.error:
+        _say(outcome.error)
         return 1
-    return 0
+    again = run_twice(layers.LAYERS[layer], seed)
+    _say(
+        f"{outcome.events} events, {outcome.acked} acknowledged, healthy again after "
+        f"{outcome.healed_us // 1000} ms, trace {outcome.trace:08x}\n{again.error}"
+    )
+    return 1 if again.error else 0
 
 
-def _tell(failure: Failure) -> None:
-    _say(f"seed {failure.seed}: {failure.options}\n")
-    _say("".join(traceback.format_exception(failure.error)))
-    _say(f"replay it: python -m quorate_broker.testing.simulate --replay {failure.seed}\n")
+def _tell(layer: str, outcome: Outcome, commit: str) -> None:
+    _say(f"seed {outcome.seed} of layer {layer}, commit {commit}: {outcome.options}\n")
+    _say("  " + "\n  ".join(outcome.lately[-12:]) + "\n")
+    _say(outcome.error)
+    _say(f"replay it: make sim-replay SEED={outcome.seed} LAYER={layer}\n")
+
+
+def _known(kept: pathlib.Path) -> dict[int, Outcome]:
+    if not kept.exists():
+        return {}
+    lines = kept.read_bytes().split(b"\n")[:-1]  # the last one may be cut short
+    found = [_outcomes.decode(line) for line in lines]
+    return {outcome.seed: outcome for outcome in found}
+
+
+def _commit() -> str:
+    """Of the tree it runs in; with a + when that has changes in the broker."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
+        )
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", ":/broker/src"],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "no-commit+"
+    return head.stdout.strip() + "+" * bool(changes.stdout)
 
 
 def _say(text: str) -> None:

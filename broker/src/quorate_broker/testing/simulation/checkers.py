@@ -6,7 +6,8 @@
 - A: what is committed is on the disks of a majority at that moment, and never changes; what was
   acknowledged is there, at the offset that was said; a disk that came back has all it had synced.
 - B: readers below the high watermark see the committed entries and nothing else.
-- C: the sequence numbers of an idempotent producer have neither gaps nor repetitions.
+- C: the sequence numbers of an idempotent producer have neither gaps nor repetitions, and nothing
+  of an older epoch comes behind a newer one.
 
 `Canon` is the one history that all must agree on, extended by whoever commits first.
 """
@@ -20,6 +21,9 @@ from quorate_broker.raft import quorum
 from quorate_broker.raft.messages import HardState, Message, Vote, VoteReply
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader
+
+_verify_crc = batch.verify_crc
+"""The checker's own, also where a mutation takes the product's away."""
 
 
 class ViolationError(AssertionError):
@@ -43,6 +47,7 @@ class Known:
     base_offset: int
     crc: int
     producer_id: int
+    producer_epoch: int
     base_sequence: int
     last_sequence: int
     is_internal: bool
@@ -58,6 +63,7 @@ def known(first_index: int, before_term: int, header: BatchHeader) -> Known:
         header.base_offset,
         header.crc,
         header.producer_id,
+        header.producer_epoch,
         header.base_sequence,
         header.last_sequence,
         header.is_internal,
@@ -70,13 +76,17 @@ class Checkers:
     def __init__(self, nodes: int) -> None:
         self.majority = quorum.majority(nodes)
         self.entries: dict[tuple[int, int], Known] = {}
+        """By (last index, term)."""
+        self.begun: dict[tuple[int, int], Known] = {}
+        """By (first index, term)."""
         self.canon: list[Known] = []
         self._commit_terms: list[int] = []
         self.canon_offsets: dict[int, Known] = {}
         self.acked = 0
         self._leaders: dict[int, int] = {}
         self._votes: dict[tuple[int, int], int] = {}
-        self._sequences: dict[int, int] = {}
+        self._sequences: dict[int, tuple[int, int]] = {}
+        """Of each producer: epoch, next sequence number."""
 
     # ---------------------------------------------------------------------------------- E: Raft
 
@@ -100,6 +110,8 @@ class Checkers:
         """Log matching, by induction over entries."""
         same = self.entries.setdefault((entry.last_index, entry.term), entry)
         must(same == entry, f"E: node {node} has another entry at {entry.last_index}: {entry}")
+        same = self.begun.setdefault((entry.first_index, entry.term), entry)
+        must(same == entry, f"E: node {node} has another entry at {entry.first_index}: {entry}")
 
     def recovered(
         self, node: int, entries: Iterable[Known], synced: tuple[int, int], hard: HardState
@@ -159,9 +171,11 @@ class Checkers:
         self.canon_offsets[entry.base_offset] = entry
         if entry.producer_id < 0:
             return
-        expected = self._sequences.get(entry.producer_id, 0)
+        epoch, expected = self._sequences.get(entry.producer_id, (0, 0))
+        must(entry.producer_epoch >= epoch, f"C: {entry} of a fenced producer, epoch {epoch} is on")
+        expected = expected if entry.producer_epoch == epoch else 0
         must(entry.base_sequence == expected, f"C: {entry}, expected sequence {expected}")
-        self._sequences[entry.producer_id] = entry.last_sequence + 1
+        self._sequences[entry.producer_id] = entry.producer_epoch, entry.last_sequence + 1
 
     def leads_with(self, node: int, term: int, term_at: Callable[[int], int | None]) -> None:
         """Leader completeness: whoever begins to lead has all that older terms committed.
@@ -178,6 +192,14 @@ class Checkers:
                 f"E: the new leader {node} lacks {last}, which was committed",
             )
 
+    def serves(self, node: int, term: int, commit_index: int) -> None:
+        """Who begins to serve shows all that older terms committed: offsets never go back."""
+        number = len(self.canon)
+        while number and self._commit_terms[number - 1] >= term:
+            number -= 1
+        last = self.canon[number - 1].last_index if number else -1
+        must(commit_index >= last, f"B: node {node} serves up to {commit_index}, {last} was shown")
+
     def was_acked(self, base_offset: int, crc: int) -> None:
         entry = self.canon_offsets.get(base_offset)
         must(
@@ -193,11 +215,12 @@ class Checkers:
             for at, header in batch.headers(piece):
                 entry = self.canon_offsets.get(header.base_offset)
                 must(
-                    entry is not None and entry.crc == header.crc,
+                    entry is not None
+                    and (entry.crc, entry.term) == (header.crc, header.leader_epoch),
                     f"B: node {node} shows {header} which was never committed",
                 )
                 must(header.base_offset <= expected < header.next_offset, "B: a hole in a read")
-                must(batch.verify_crc(piece, header, at), "H: bad bytes were served")
+                must(_verify_crc(piece, header, at), "H: bad bytes were served")
                 must(header.next_offset <= end, "B: a read beyond the high watermark")
                 expected = header.next_offset
         must(expected > offset or offset == end, f"B: nothing to read at {offset} of {end}")

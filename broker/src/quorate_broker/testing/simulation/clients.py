@@ -3,16 +3,20 @@
 Every batch is unique (its checksum is its name). An idempotent producer keeps several batches
 under way (at most five from the oldest unacknowledged one on: the broker remembers no more) and,
 when anything goes wrong, sends all that are unacknowledged again, in order, to some other node.
-One without a producer id gives up on a batch whose fate it does not know.
+One without a producer id gives up on a batch whose fate it does not know. Now and then one begins
+anew with a higher epoch, while the one before still sends what it had: a zombie.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate_broker.errors import KafkaError
+from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.partition.replica import Appended
-from quorate_broker.testing.simulation.host import Host, World
+from quorate_broker.testing.simulation.clock import EPOCH_MS, Event
+from quorate_broker.testing.simulation.host import Host
+from quorate_broker.testing.simulation.process import refuse
+from quorate_broker.testing.simulation.world import World
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import Record
 
@@ -41,6 +45,7 @@ class Client:
         self._world = world
         self._number = number
         self._is_idempotent = is_idempotent
+        self._epoch = 0
         self._sequence = 0
         self._made = 0
         self._round = 0
@@ -51,13 +56,37 @@ class Client:
         """Make a batch if there is room, and come again."""
         if self.is_stopped:
             return
+        world = self._world
+        if self._is_idempotent and world.dice.random() < world.options.zombies:
+            self._begin_anew()
         oldest = self.outstanding[0].number if self.outstanding else self._made
-        if self._made - oldest < self._world.options.depth:
+        if self._made - oldest < world.options.depth:
             made = self._make()
             self.outstanding.append(made)
             self._send(made)
-        pause_us = self._world.dice.randint(1_000, 2 * self._world.options.think_us)
-        self._world.scheduler.after(pause_us, self.think)
+        pause_us = world.dice.randint(1_000, 2 * world.options.think_us)
+        world.scheduler.after(pause_us, self.think)
+
+    def _begin_anew(self) -> None:
+        """With the next epoch; what was under way is the zombie's now."""
+        dice = self._world.dice
+        for made in self.outstanding:
+            host = dice.choice(self._world.hosts)
+            self._world.scheduler.after(dice.randint(0, 300_000), self._haunt(host, made))
+        self._world.seen["zombie"] += 1
+        self.outstanding.clear()
+        self._epoch += 1
+        self._sequence = 0
+        self._round += 1
+
+    def _haunt(self, host: Host, made: Batch) -> Event:
+        def answer(result: Appended | KafkaError | None) -> None:
+            if isinstance(result, Appended):
+                self._world.checkers.was_acked(result.base_offset, made.crc)
+            elif result is not None and result.code is ErrorCode.INVALID_PRODUCER_EPOCH:
+                self._world.seen["fenced"] += 1
+
+        return lambda: host.give(lambda process: process.produce(made.content, answer))
 
     def _make(self) -> Batch:
         world = self._world
@@ -66,9 +95,9 @@ class Client:
         name = f"{self._number}-{self._made}-".encode()
         content = batch.build(
             [Record(None, name + payload) for _ in range(records)],
-            timestamp_ms=world.scheduler.now_ms,
+            timestamp_ms=EPOCH_MS + world.scheduler.now_us // 1_000,
             producer_id=self._number if self._is_idempotent else -1,
-            producer_epoch=0 if self._is_idempotent else -1,
+            producer_epoch=self._epoch if self._is_idempotent else -1,
             base_sequence=self._sequence if self._is_idempotent else -1,
         )
         crc = batch.parse_header(content).crc
@@ -79,17 +108,19 @@ class Client:
 
     def _send(self, made: Batch) -> None:
         world, host, attempt = self._world, self._target, self._round
+        process = host.process
         world.scheduler.after(_TIMEOUT_US, lambda: self._on_result(made, attempt, None))
         if self._is_lost():
             return
         self._arrival_us = max(self._arrival_us, world.scheduler.now_us + self._delay_us())
-        run = host.run
 
         def arrive() -> None:
-            if host.run == run:
-                host.unpaused(lambda: host.produce(made.content, answer))
-            else:
+            if host.process is not process:
                 self._on_result(made, attempt, None)
+            elif process is None:
+                refuse(answer)
+            else:
+                host.give(lambda process: process.produce(made.content, answer))
 
         def answer(result: Appended | KafkaError | None) -> None:
             if isinstance(result, Appended):
@@ -120,9 +151,11 @@ class Client:
 
     def _other(self, hosts: list[Host]) -> Host:
         """Ask whom the last one believes to be the leader, or anybody."""
-        replica = self._target.replica
-        if replica is not None and replica.leader is not None and self._world.dice.random() < 0.7:
-            return hosts[replica.leader.node_id - 1]
+        process = self._target.process
+        if process is not None and self._world.dice.random() < 0.7:
+            leader = process.replica.leader
+            if leader is not None:
+                return hosts[leader.node_id - 1]
         return self._world.dice.choice(hosts)
 
     def _again(self) -> None:

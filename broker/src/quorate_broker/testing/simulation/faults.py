@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorate_broker.raft.core import Role
-from quorate_broker.testing.simulation.host import Host, World
+from quorate_broker.testing.simulation.host import Host
+from quorate_broker.testing.simulation.process import Process
+from quorate_broker.testing.simulation.world import World
 
 KINDS = (
     "crash",
@@ -16,9 +18,14 @@ KINDS = (
     "partition",
     "one_way",
     "bridge",
+    "clog",
     "transfer",
     "rot",
+    "slow_disk",
+    "full_disk",
+    "clock_jump",
 )
+_HOUR_MS = 3_600_000
 
 
 class Faults:
@@ -40,7 +47,7 @@ class Faults:
         if self._is_over:
             return
         for host in self._world.hosts:
-            if host.replica is not None and host.replica.error is not None:
+            if host.is_failed:
                 self._restart_later(host, host.kill)
         if any(self._weights):
             kind = self._world.dice.choices(KINDS, self._weights)[0]
@@ -55,12 +62,14 @@ class Faults:
         self._is_over = True
         world.network.is_faulty = False
         world.network.blocked.clear()
+        world.network.clogged.clear()
         for host in world.hosts:
             host.heal()
-            if host.replica is not None and host.replica.error is not None:
+            if host.is_failed:
                 host.kill()
             if not host.is_up:
                 host.start()
+            host.scrub()
 
     # -------------------------------------------------------------------------------------- nodes
 
@@ -85,7 +94,7 @@ class Faults:
 
     def _stop(self) -> None:
         host = self._any_host()
-        host.unpaused(host.stop)
+        host.give(lambda _: host.stop())
         self._start_later(host)
 
     def _restart_later(self, host: Host, end: Callable[[], None]) -> None:
@@ -111,7 +120,7 @@ class Faults:
             for other in self._world.hosts:
                 if other is not host:
                     delay_us = self._world.dice.randint(100, 20_000)
-                    other.later(delay_us, _lost(other, host))
+                    self._world.scheduler.after(delay_us, _lost(other, host))
 
     def _pause(self) -> None:
         host, world = self._any_host(), self._world
@@ -121,20 +130,43 @@ class Faults:
 
     def _transfer(self) -> None:
         for host in self._world.hosts:
-            host.unpaused(host.transfer)
+            host.give(Process.transfer)
 
     def _rot(self) -> None:
         """Never the last good copy: a majority stays sound."""
         world = self._world
-        rotten = sum(host.is_rotten for host in world.hosts)
-        if rotten >= len(world.hosts) - world.checkers.majority:
+        host = world.dice.choice([host for host in world.hosts if not host.is_spoiled])
+        if not world.may_spoil(host):
             return
-        host = world.dice.choice([host for host in world.hosts if not host.is_rotten])
         if host.is_up:
             host.kill()
             self._tell_peers(host)
-        world.seen["rotten"] += host.rot()
+        what = host.rot()
+        if what is not None:
+            world.seen[f"rotten {what}"] += 1
+            world.trace(f"{host.node}'s {what} rots")
         self._start_later(host)
+
+    # -------------------------------------------------------------------------- disks and clocks
+
+    def _slow_disk(self) -> None:
+        host, world = self._any_host(), self._world
+        host.slow_until_us = world.scheduler.now_us + world.dice.randint(200_000, 3_000_000)
+
+    def _full_disk(self) -> None:
+        """Somebody else filled it; later there is room again."""
+        host = self._any_host()
+        host.disk.capacity = 0
+
+        def empty() -> None:
+            host.disk.capacity = 1 << 40
+
+        self._world.scheduler.after(self._world.dice.choice((200_000, 1_000_000)), empty)
+
+    def _clock_jump(self) -> None:
+        """Wall clocks only: the others do not jump (`CLOCK_MONOTONIC`)."""
+        host, dice = self._any_host(), self._world.dice
+        host.clock.wrong_ms = dice.choice((-1, 1)) * dice.choice((_HOUR_MS, 1_000))
 
     def _any_host(self) -> Host:
         """Half of the time it meets a leader."""
@@ -145,7 +177,7 @@ class Faults:
 
     def _leader(self) -> Host | None:
         for host in self._world.hosts:
-            if host.replica is not None and host.replica.role is Role.LEADER:
+            if host.process is not None and host.process.replica.role is Role.LEADER:
                 return host
         return None
 
@@ -168,6 +200,15 @@ class Faults:
         left, right = nodes[:middle], nodes[middle + 1 :]
         self._block([(a, b) for a in left for b in right] + [(b, a) for a in left for b in right])
 
+    def _clog(self) -> None:
+        """Some links hold everything up for a while; what waited comes at once."""
+        world, nodes = self._world, self._nodes()
+        until_us = world.scheduler.now_us + world.dice.choice((100_000, 500_000, 2_000_000))
+        for a in nodes:
+            for b in nodes:
+                if a != b and world.dice.random() < 0.4:
+                    world.network.clogged[a, b] = until_us
+
     def _nodes(self) -> list[int]:
         nodes = [host.node for host in self._world.hosts]
         self._world.dice.shuffle(nodes)
@@ -189,4 +230,4 @@ class Faults:
 
 
 def _lost(host: Host, other: Host) -> Callable[[], None]:
-    return lambda: host.peer_lost(other.node)
+    return lambda: host.give(lambda process: process.peer_lost(other.node))

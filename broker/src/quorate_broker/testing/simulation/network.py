@@ -30,6 +30,8 @@ class Network:
     ) -> None:
         self.is_faulty = True
         self.blocked: set[tuple[int, int]] = set()
+        self.clogged: dict[tuple[int, int], int] = {}
+        """What arrives by these links arrives not before that time."""
         self.deliver: Deliver = _nobody
         self.lost: Lost = _nobody
         self.sent = 0
@@ -55,6 +57,9 @@ class Network:
         bulk = b"".join(entries)
         stream = (sender, to, isinstance(message, Append))
         arrival_us = max(self._delay_us(), self._arrival_us.get(stream, 0))
+        if self.is_faulty and arrival_us < self.clogged.get(link, 0):
+            self._seen["message held up"] += 1
+            arrival_us = self.clogged[link]
         self._arrival_us[stream] = arrival_us
         self._carry(link, arrival_us, head, bulk)
         if self.is_faulty and dice.random() < options.duplicate:

@@ -19,6 +19,8 @@ class Options:
     depth: int
     record_bytes: int
     think_us: int
+    zombies: float
+    """Chance that an idempotent producer begins anew while it thinks."""
 
     delay_low_us: int
     delay_high_us: int
@@ -31,6 +33,14 @@ class Options:
     slow_sync: float
     """Chance that a sync takes a second."""
     sync_error: float
+    disk_error: float
+    """Chance that any operation at all fails with EIO."""
+    misread: float
+    """Chance that a read shows one wrong byte, once."""
+    hole: float
+    """Chance that the write that a power cut meets keeps any of its sectors."""
+    drift: int
+    """Parts per million by which the monotonic clocks may run fast or slow."""
 
     fault_every_us: int
     """Mean time between two faults of the list below."""
@@ -42,8 +52,12 @@ class Options:
     partition: int
     one_way: int
     bridge: int
+    clog: int
     transfer: int
     rot: int
+    slow_disk: int
+    full_disk: int
+    clock_jump: int
     """Weights of the faults."""
 
     append_bytes: int
@@ -77,6 +91,7 @@ def draw(dice: random.Random) -> Options:
         depth=dice.randint(1, 5),
         record_bytes=dice.choice((1, 60, 400)),
         think_us=dice.choice((10_000, 30_000, 60_000)),
+        zombies=dice.choice((0.0, 0.0, 0.02)),
         delay_low_us=delay_low,
         delay_high_us=delay_high,
         loss=dice.choice((0.0, 0.0, 0.01, 0.1)),
@@ -86,7 +101,11 @@ def draw(dice: random.Random) -> Options:
         sync_high_us=sync_low * dice.choice((2, 10, 50)),
         slow_sync=dice.choice((0.0, 0.0, 0.005)),
         sync_error=dice.choice((0.0, 0.0, 0.002)),
-        fault_every_us=dice.choice((300_000, 800_000, 1_500_000)),
+        disk_error=dice.choice((0.0, 0.0, 0.0, 0.001)),
+        misread=dice.choice((0.0, 0.0, 0.01, 0.1)),
+        hole=dice.choice((0.0, 0.0, 0.5, 1.0)),
+        drift=dice.choice((0, 200, 10_000)),
+        fault_every_us=dice.choice((200_000, 500_000, 1_000_000)),
         crash=weight(),
         kill=weight(),
         stop=weight(),
@@ -95,8 +114,12 @@ def draw(dice: random.Random) -> Options:
         partition=weight(),
         one_way=weight(),
         bridge=dice.choice((0, 0, 1)),
+        clog=dice.choice((0, 1, 2)),
         transfer=weight(),
         rot=dice.choice((0, 0, 0, 1)),
+        slow_disk=dice.choice((0, 0, 1)),
+        full_disk=dice.choice((0, 0, 1)),
+        clock_jump=dice.choice((0, 0, 1)),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
         inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),
         segment_bytes=dice.choice((1_000, 4_000, 1 << 20)),

@@ -9,17 +9,20 @@ from __future__ import annotations
 import random
 import zlib
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from quorate_broker.raft.messages import Message, Peer
+from quorate_broker.raft.messages import Append, Message, Peer
 from quorate_broker.testing.simulation import options as drawing
 from quorate_broker.testing.simulation.checkers import Checkers, must
 from quorate_broker.testing.simulation.clients import Client
 from quorate_broker.testing.simulation.clock import Scheduler
 from quorate_broker.testing.simulation.faults import Faults
-from quorate_broker.testing.simulation.host import Host, World
+from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.network import Network
 from quorate_broker.testing.simulation.options import Options
+from quorate_broker.testing.simulation.process import Process
+from quorate_broker.testing.simulation.world import World
 
 HEAL_US = 10_000_000
 """Within this much healthy time every client writes and every replica is in sync again (G)."""
@@ -46,8 +49,9 @@ class Report:
 class Simulation:
     """One run."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
         self.seed = seed
+        self._tell = tell
         dice = random.Random(seed)
         self.options = drawing.draw(dice)
         self.scheduler = Scheduler()
@@ -65,11 +69,11 @@ class Simulation:
             network=self.network,
             checkers=self.checkers,
             seen=self.seen,
-            peers=tuple(Peer(node, f"disk-{node}") for node in nodes),
+            founders=tuple(Peer(node, f"disk-{node}") for node in nodes),
             trace=self._trace,
             hosts=self.hosts,
         )
-        self.hosts.extend(Host(self.world, peer) for peer in self.world.peers)
+        self.hosts.extend(Host(self.world, peer) for peer in self.world.founders)
         self.network.deliver = self._deliver
         self.network.lost = self._lost
         self.clients = [
@@ -130,7 +134,7 @@ class Simulation:
 
     def _is_at_rest(self) -> bool:
         sound = [host for host in self.hosts if not host.is_rotten]
-        replicas = [host.replica for host in sound if host.replica is not None]
+        replicas = [host.process.replica for host in sound if host.process is not None]
         if len(replicas) < len(sound) or any(client.outstanding for client in self.clients):
             return False
         leaders = [replica for replica in replicas if replica.serving]
@@ -143,14 +147,7 @@ class Simulation:
         )
 
     def where(self) -> str:
-        return "; ".join(
-            f"{host.node}: down"
-            if host.replica is None
-            else f"{host.node}: {host.replica.role.value} term {host.replica.term} "
-            f"commit {host.replica.commit_index} synced {host.replica.log.synced_index} "
-            f"last {host.replica.log.last_index} in sync {sorted(host.replica.in_sync)}"
-            for host in self.hosts
-        )
+        return "; ".join(f"{host.node}: {_where(host.process)}" for host in self.hosts)
 
     def _be_idle(self) -> None:
         """A cluster that has nothing to do says no more than its heartbeats."""
@@ -167,23 +164,22 @@ class Simulation:
     def _read(self) -> None:
         """A reader asks somebody for something, and comes again."""
         host = self.world.dice.choice(self.hosts)
-        host.unpaused(lambda: host.read(self.world.dice))
+        host.give(lambda process: process.read(self.world.dice))
         if not self.clients[0].is_stopped:
             self.scheduler.after(_READ_US, self._read)
 
     def _deliver(self, sender: int, to: int, message: Message) -> None:
-        self._trace(f"{sender}>{to}:{type(message).__name__}:{message.term}")
-        host, peer = self.hosts[to - 1], self.hosts[sender - 1].peer
-        if host.is_up:
-            host.unpaused(lambda: host.receive(peer, message))
+        self._trace(f"{sender} > {to} {_summary(message)}")
+        self.hosts[to - 1].receive(self.hosts[sender - 1].peer, message)
 
     def _lost(self, node: int, other: int) -> None:
-        host = self.hosts[node - 1]
-        host.unpaused(lambda: host.peer_lost(other))
+        self.hosts[node - 1].give(lambda process: process.peer_lost(other))
 
     def _trace(self, what: str) -> None:
-        line = f"{self.scheduler.now_us}:{what}"
+        line = f"{self.scheduler.now_us / 1_000_000:.6f} {what}"
         self.lately.append(line)
+        if self._tell is not None:
+            self._tell(line)
         self.trace = zlib.crc32(line.encode(), self.trace)
 
 
@@ -194,3 +190,25 @@ def simulate(seed: int) -> Report:
 
 def _nothing() -> None:
     pass
+
+
+def _summary(message: Message) -> str:
+    """One line, without the bytes of entries."""
+    if isinstance(message, Append):
+        sizes = sum(map(len, message.entries))
+        return (
+            f"Append term={message.term} prev={message.prev_index}/{message.prev_term} "
+            f"commit={message.commit} {sizes} bytes"
+        )
+    return repr(message)
+
+
+def _where(process: Process | None) -> str:
+    if process is None:
+        return "down"
+    replica = process.replica
+    return (
+        f"{'failed ' * process.is_failed}{replica.role.value} term {replica.term} "
+        f"commit {replica.commit_index} synced {replica.log.synced_index} "
+        f"last {replica.log.last_index} in sync {sorted(replica.in_sync)}"
+    )
