@@ -147,6 +147,32 @@ def test_groups_are_listed_removed_and_retired(folder: Path) -> None:
     data.close()
 
 
+def test_a_directory_that_is_set_aside_is_kept_and_leaves_an_empty_one(folder: Path) -> None:
+    data = DataDir.open(OsDisk(), str(folder), 1, "first")
+    StateJournal.open(OsDisk(), data.journal_path).close()
+    OsDisk().mkdirs(data.group_path(TOPIC, 0))
+    target = Path(data.set_aside())
+    assert sorted(one.name for one in target.iterdir()) == ["groups", "node.json", "raft"]
+    assert (target / "groups" / f"{TOPIC}-0").is_dir()
+    data.close()
+    again = DataDir.open(OsDisk(), str(folder), 1, "second")
+    assert again.node.incarnation == "second"
+    assert again.groups() == []
+    again.close()
+
+
+def test_a_directory_that_was_half_set_aside_still_says_whose_it_was(folder: Path) -> None:
+    data = DataDir.open(OsDisk(), str(folder), 1, "first")
+    StateJournal.open(OsDisk(), data.journal_path).close()
+    OsDisk().mkdirs(data.group_path(TOPIC, 0))
+    data.close()
+    for name in ("groups", "raft"):  # in the order in which they go
+        (folder / name).rename(folder / f"{name}-gone")
+        data = DataDir.open(OsDisk(), str(folder), 1, "second")
+        assert data.node.incarnation == "first"
+        data.close()
+
+
 def test_a_foreign_folder_among_the_groups_is_named(folder: Path) -> None:
     data = DataDir.open(OsDisk(), str(folder), 1, "i")
     (folder / "groups" / "stranger").mkdir()

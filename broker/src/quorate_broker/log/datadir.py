@@ -130,6 +130,21 @@ class DataDir:
         self._disk.sync_dir(f"{self.path}/{_GROUPS}")
         return target
 
+    def set_aside(self) -> str:
+        """Put everything under retired/, so that the next `open` finds an empty directory. Blocking.
+
+        node.json goes last: until then a crash leaves a disk that still says whose it was, and
+        that is told again that it is void.
+        """
+        target = f"{self.path}/{_RETIRED}/node-{self.node.node_id}.{self.node.incarnation}"
+        self._disk.mkdirs(target)
+        for name in (_GROUPS, posixpath.dirname(_JOURNAL), _NODE):
+            if self._disk.exists(f"{self.path}/{name}"):
+                self._disk.rename(f"{self.path}/{name}", f"{target}/{name}")
+                self._disk.sync_dir(target)
+                self._disk.sync_dir(self.path)
+        return target
+
     def free_bytes(self) -> int:
         """Space left for us on this file system."""
         return self._disk.free_bytes(self.path)

@@ -25,18 +25,16 @@ from quorate_broker import config, seams
 from quorate_broker.admin import app as admin_app
 from quorate_broker.admin import serve as http
 from quorate_broker.api.principal import AllowAll
-from quorate_broker.cluster import commands
 from quorate_broker.cluster.genesis import Genesis, Phase
 from quorate_broker.cluster.image import Image
-from quorate_broker.cluster.records import FEATURE_LEVEL, Endpoint, Member
-from quorate_broker.errors import KafkaError
+from quorate_broker.cluster.records import Member
 from quorate_broker.log.datadir import DataDir, NodeFile
 from quorate_broker.log.disk import Disk, OsDisk
 from quorate_broker.log.errors import DataDirError, JournalError
 from quorate_broker.log.journal import StateJournal
 from quorate_broker.net import server
 from quorate_broker.net.limits import Limits
-from quorate_broker.node import requests
+from quorate_broker.node import registration, requests
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node import world as worlds
 from quorate_broker.node.context import NodeContext, Parts
@@ -57,7 +55,7 @@ from quorate_broker.node.world import World
 from quorate_broker.partition.shell import Partition
 from quorate_broker.proxy import app as proxy_app
 from quorate_broker.proxy.local import LocalPort
-from quorate_broker.raft.messages import Message, Peer
+from quorate_broker.raft.messages import HardState, Message, Peer
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,14 @@ async def run(
 ) -> int:
     """Run one broker until `stop` is set; the process's exit code."""
     world = worlds.of_this_machine(settings, clock, source, disk or OsDisk())
-    node = Node(settings, world, stop)
+    while True:
+        node = Node(settings, world, stop)
+        code = await _run(node)
+        if not node.begins_anew:
+            return code
+
+
+async def _run(node: Node) -> int:
     try:
         await node.run()
     except (*TELLABLE, BaseExceptionGroup) as error:
@@ -106,8 +111,13 @@ class Node:
 
     def __init__(self, settings: config.Settings, world: World, stop: asyncio.Event) -> None:
         self.failure: Exception | None = None
-        self.retired = False
+        self.begins_anew = False
+        """Its disk was set aside when `run` returned: another node is to begin on an empty one."""
+        self._retired = False
         """The cluster counts this incarnation out: it may never take part again."""
+        self._over = asyncio.Event()
+        """Asked to stop, or retired."""
+        self._has_served = False
         self._settings = settings
         self._world = world
         self._clock = world.clock
@@ -155,15 +165,28 @@ class Node:
             self._peers.cluster_id = self._datadir.node.cluster_id
         try:
             async with asyncio.TaskGroup() as tasks:
+                watch = tasks.create_task(self._until_stopped(), name="stop")
                 life = tasks.create_task(self._live(tasks), name="life")
-                await self._stop.wait()
+                await self._over.wait()
                 if not life.done() and not self._view.serving:
                     life.cancel()
                 await asyncio.wait([life])
+                watch.cancel()
+            if self._retired and not self._has_served:
+                aside = await self._disks.call(self._datadir.set_aside)
+                log.warning("this disk was replaced or removed; what it held is in %s", aside)
+                self.begins_anew = True
         finally:
             self._view.close()
             self._disks.close()
             self._datadir.close()  # last: until here something may still be writing
+        if self._retired and not self.begins_anew:
+            log.warning("this broker is no member any more; started again, it would ask to join")
+            await self._stop.wait()
+
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+        self._over.set()
 
     async def _live(self, tasks: asyncio.TaskGroup) -> None:
         settings = self._settings
@@ -186,15 +209,15 @@ class Node:
                 keeper = tasks.create_task(work.run(), name=name)
                 stack.callback(keeper.cancel)
             await parts.controller.form(genesis, self._peers)
-            await self._register(parts)
+            await registration.register(parts, self._view.version)
             if self._world.listens:
                 await self._open_listeners(stack, tasks, parts)
-            self._view.serving = True
+            self._view.serving = self._has_served = True
             self._view.refresh()
             log.info("broker %d of cluster %s serves", settings.node_id, genesis.cluster_id)
-            await self._stop.wait()
+            await self._over.wait()
             self._view.serving = False
-            if not self._disks.journal_lost:
+            if not (self._disks.journal_lost or self._retired):
                 await self._transfers.give_up_all(HAND_OVER_MS)
 
     def _open_datadir(self) -> DataDir:
@@ -235,7 +258,8 @@ class Node:
 
     def _founders(self, genesis: Genesis) -> tuple[Member, ...] | None:
         """None: the metadata group lives without this disk, which has nothing, or lost it."""
-        return genesis.voters if self._forming.is_founder else None
+        is_new = self._disks.hard_state(shelves.METADATA_GROUP) == HardState()
+        return genesis.voters if is_new and self._forming.is_founder else None
 
     async def _join(self, me: Peer, founders: tuple[Member, ...] | None) -> Parts:
         """Open the metadata group and make everything that stands on it."""
@@ -277,40 +301,6 @@ class Node:
             self.on_raft(*early)
         self._early.clear()
         return parts
-
-    async def _register(self, parts: Parts) -> None:
-        """Until the committed metadata says of this broker what it says of itself."""
-        mine = self._registration()
-        while True:
-            image = parts.controller.image
-            known = image.brokers.get(mine.node_id)
-            if parts.controller.caught_up and known is not None and _same(mine, known):
-                return
-            try:
-                await parts.controller.command(mine, self._peers)
-            except KafkaError as error:
-                log.info("not registered yet: %s", error)
-                await asyncio.sleep(REGISTER_EVERY_S)
-            else:
-                await asyncio.sleep(LOOK_AGAIN_S)
-
-    def _registration(self) -> commands.RegisterBroker:
-        settings = self._settings
-        rpc = settings.rpc_advertised
-        endpoints = tuple(
-            Endpoint(each.name, each.advertised_address.host, each.advertised_address.port)
-            for each in settings.listeners
-        )
-        return commands.RegisterBroker(
-            settings.node_id,
-            self._peers.me.incarnation,
-            rpc.host,
-            rpc.port,
-            endpoints,
-            settings.rack or None,
-            self._view.version,
-            FEATURE_LEVEL,
-        )
 
     async def _open_listeners(
         self, stack: contextlib.AsyncExitStack, tasks: asyncio.TaskGroup, parts: Parts
@@ -445,21 +435,9 @@ class Node:
         self._view.refresh_soon()
 
     def on_retired(self, told_by: Peer) -> None:
-        if not self.retired:
+        if not self._retired:
             log.warning(
                 "broker %d says that this one has been replaced or removed", told_by.node_id
             )
-            self.retired = True
-
-
-def _same(mine: commands.RegisterBroker, known: object) -> bool:
-    fields = (
-        "incarnation",
-        "rpc_host",
-        "rpc_port",
-        "listeners",
-        "rack",
-        "version",
-        "feature_level",
-    )
-    return all(getattr(mine, field) == getattr(known, field) for field in fields)
+            self._retired = True
+            self._over.set()

@@ -23,6 +23,7 @@ from quorate_broker.node.context import NodeContext, Parts
 from quorate_broker.node.disks import Disks
 from quorate_broker.node.settings import topic_log, topic_raft
 from quorate_broker.node.shelf import METADATA_TOPIC, Wanted, group_name
+from quorate_broker.raft.messages import HardState
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,8 @@ class Replicas:
 
     def _founders(self, topic: Topic, info: PartitionInfo) -> tuple[Member, ...] | None:
         """None: the group lives without this replica, which has nothing, or lost what it had."""
-        return info.voters if info.moves == 0 and self._me in info.voters else None
+        is_new = self._disks.hard_state(group_name(topic.id, info.index)) == HardState()
+        return info.voters if is_new and info.moves == 0 and self._me in info.voters else None
 
     # -- removing
 
