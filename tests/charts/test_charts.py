@@ -114,7 +114,9 @@ def test_rights_are_those_of_the_kinds_that_the_operator_touches():
     touched = {plural for _, plural in kube.KINDS.values()}
     assert granted == touched | {"brokerclusters/status"}
     verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
-    assert verbs == {"get", "list", "watch", "create", "patch"}
+    assert verbs == {"get", "list", "watch", "create", "patch", "delete"}
+    deletable = [rule["resources"] for rule in role["rules"] if "delete" in rule["verbs"]]
+    assert deletable == [["pods", "persistentvolumeclaims"]]
     assert not any("*" in rule["resources"] + rule["apiGroups"] for rule in role["rules"])
 
 

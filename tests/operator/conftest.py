@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quorate_operator.facts import Claim, Member, Observed, Pod, View
+from quorate_operator.facts import Claim, Member, Observed, Pod, View, VolumeClaim
 from quorate_operator.names import Key
 from quorate_operator.plan.inputs import Wish
 
@@ -44,8 +44,28 @@ class Scene:
             "labelled_leader": False,
             "revision": "",
             "trouble": "",
+            "resource_version": f"v-{name}",
+            "image": "quorate-broker:0.1.0",
+            "config_hash": "",
+            "restart": "",
+            "resources": "{}",
+            "spared": "",
         }
         return Pod(**(facts | other))
+
+    def volume(self, number: int, **other: Any) -> VolumeClaim:
+        """Of broker-`number`, bound and as large as asked for unless said otherwise."""
+        facts: dict[str, Any] = {
+            "name": f"data-orders-broker-{number}",
+            "uid": f"uid-data-{number}",
+            "ordinal": number,
+            "size": "1Gi",
+            "capacity": "1Gi",
+            "resource_version": f"v-data-{number}",
+            "terminating": False,
+            "drained": False,
+        }
+        return VolumeClaim(**(facts | other))
 
     def view(self, leader: int | None, term: int = 0, **other: Any) -> View:
         facts: dict[str, Any] = {

@@ -77,6 +77,7 @@ def test_lists_merge_by_key():
         ".status.conditions": ["type"],
         ".status.listeners": ["name"],
         ".status.nodes": ["nodeId"],
+        ".status.rollout.remaining": ["pod"],
     }
 
 

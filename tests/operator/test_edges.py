@@ -157,3 +157,35 @@ def test_errors_of_the_api_are_told_apart():
 )
 def test_quantities_are_amounts_and_not_spellings(one, other, same):
     assert quantity.same(one, other) is same
+
+
+def test_only_what_was_seen_is_deleted():
+    async def story():
+        fake = FakeKubernetes()
+        pod = fake.put("pods", {"metadata": {"name": "x", "namespace": "shop"}})["metadata"]
+        seen = {"uid": pod["uid"], "resource_version": pod["resourceVersion"]}
+        async with fake.serve() as configuration:
+            kube = Kube(configuration)
+            for other in ({"uid": "another"}, {"resource_version": "1000"}):
+                with pytest.raises(KubeError) as refused:
+                    await kube.delete("Pod", "shop", "x", **(seen | other))
+                assert refused.value.status == 409
+            await kube.delete("Pod", "shop", "x", **seen)
+            assert fake.objects == {}
+            await kube.close()
+
+    asyncio.run(story())
+
+
+def test_who_is_not_the_active_operator_reads_and_writes_nothing():
+    async def story():
+        fake = FakeKubernetes()
+        async with fake.serve() as configuration:
+            kube = Kube(configuration, may_write=lambda: False)
+            assert await kube.all("Pod", "shop") == []
+            with pytest.raises(KubeError, match="not the active one"):
+                await kube.merge("Pod", "shop", "x", {"metadata": {}})
+            assert fake.writes == []
+            await kube.close()
+
+    asyncio.run(story())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quorate_operator import render
-from quorate_operator.facts import DefaultImage, VolumeClaim
+from quorate_operator.facts import DefaultImage
 from quorate_operator.plan import plan
 from quorate_operator.plan.children import departure
 from quorate_operator.plan.subject import image, subject
@@ -149,12 +149,12 @@ def test_the_label_follows_the_lead(scene, converged, labelled, told, expected):
     ("wanted", "found", "grows"),
     [("2Gi", "1Gi", True), ("2Gi", "2048Mi", False), ("1Gi", "5Gi", False)],
 )
-def test_volumes_grow_and_never_shrink(converged, wanted, found, grows):
+def test_volumes_grow_and_never_shrink(scene, converged, wanted, found, grows):
     _, manifests = converged()
     wish, manifests = converged(
         spec={"storage": {"size": wanted}},
         children=as_live(manifests),
-        volumes=(VolumeClaim("data-orders-broker-0", "u", found, found),),
+        volumes=(scene.volume(0, size=found, capacity=found),),
     )
     actions = [str(action) for action in plan(wish, manifests)]
     assert actions == ([f"grow volume data-orders-broker-0 to {wanted}"] if grows else [])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from quorate_operator.facts import DefaultImage, View
-from quorate_operator.kube import Kube
+from quorate_operator.kube import Kube, KubeError
 from quorate_operator.names import Key
 from quorate_operator.reconcile import Reconciler, Result
+from quorate_operator.testing.fake_admin import FakeAdmin, survey
 from quorate_operator.testing.fake_kubernetes import FakeKubernetes
 
 KEY = Key("shop", "orders")
@@ -20,7 +25,10 @@ BC = ("brokerclusters", "shop", "orders")
 class Stage:
     """A reconciler before a fake API server, with brokers that say what they are told to."""
 
-    def __init__(self, scene, fake: FakeKubernetes, reconciler: Reconciler) -> None:
+    def __init__(
+        self, scene, fake: FakeKubernetes, reconciler: Reconciler, admin: FakeAdmin
+    ) -> None:
+        self.admin = admin
         self.scene = scene
         self.fake = fake
         self.reconciler = reconciler
@@ -67,7 +75,8 @@ async def stage(scene) -> AsyncIterator[Stage]:
         kube = Kube(configuration)
         try:
             image = DefaultImage("quorate-broker", "0.1.0")
-            yield Stage(scene, fake, Reconciler(kube, image, Clock()))
+            admin = FakeAdmin()
+            yield Stage(scene, fake, Reconciler(kube, admin, image, Clock()), admin)
         finally:
             await kube.close()
 
@@ -243,5 +252,74 @@ def test_scaling_flanking_nodes_writes_their_own_set_alone(scene):
                 "apply statefulsets/orders-flanking"
             }
             assert on.status["flanking"] == {"replicas": 3, "ready": 3}
+
+    asyncio.run(story())
+
+
+def test_a_change_of_the_image_restarts_each_broker_once_and_the_leader_last(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.fake.objects[BC]["spec"]["version"] = "0.2.0"
+            on.fake.store.touched(BC)
+            on.admin.says = survey()
+            await on.run()
+            on.fake.revision = "r2"
+            on.fake.run_controllers()
+            for _ in range(20):
+                await on.run()
+                on.fake.run_controllers()
+                if "transfer orders-broker-1 to 1" in on.admin.asked:
+                    on.says = [scene.view(1, 6)] * 3
+                    on.admin.says = survey(1, 6)
+            gone = [one for one in on.fake.writes if one.startswith("delete")]
+            assert gone == [f"delete pods/orders-broker-{n}" for n in (0, 2, 1)]
+            told = [
+                (item["reason"], item["note"])
+                for (kind, _, _), item in on.fake.objects.items()
+                if kind == "events" and item["action"] == "Restart"
+            ]
+            assert told == [("ImageChanged", f"Restarting orders-broker-{n}.") for n in (0, 2, 1)]
+            assert on.condition("UpToDate")["status"] == "True"
+            on.fake.writes.clear()
+            await on.run()
+            assert on.fake.writes == []
+
+    asyncio.run(story())
+
+
+def test_a_restart_that_somebody_asks_for_is_done_once(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.fake.objects[BC]["metadata"]["annotations"] = {"quorate.dev/restart": "today"}
+            await on.run()
+            assert on.fake.writes[0] == "apply statefulsets/orders-broker"
+            await on.run()
+            on.fake.writes.clear()
+            await on.run()
+            assert on.fake.writes == []
+
+    asyncio.run(story())
+
+
+def test_status_is_written_only_onto_what_was_seen(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.says = [scene.view(3, 6)] * 3
+            original = on.reconciler._observe
+
+            async def late(*arguments):
+                observed = await original(*arguments)
+                observed = dataclasses.replace(observed, cluster=copy.deepcopy(observed.cluster))
+                on.fake.objects[BC]["status"]["leader"]["epoch"] = 9
+                on.fake.store.touched(BC)
+                return observed
+
+            on.reconciler._observe = late
+            with pytest.raises(KubeError, match="modified"):
+                await on.run()
+            assert on.status["leader"]["epoch"] == 9
 
     asyncio.run(story())

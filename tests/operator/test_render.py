@@ -128,3 +128,17 @@ def test_the_flanking_file_holds_only_what_flanking_nodes_read():
     )
     assert parsed["bootstrap.servers"] == ["orders-bootstrap.shop.svc:9092"]
     assert parsed["admin.urls"] == ["http://orders-admin.shop.svc:9644"]
+
+
+def test_a_hibernating_cluster_has_volumes_and_no_pods():
+    sets = [
+        one
+        for one in render.render(subject(hibernate=True, flanking={"replicas": 2}))
+        if one["kind"] == "StatefulSet"
+    ]
+    assert [one["spec"]["replicas"] for one in sets] == [0, 0]
+    assert sets[0]["metadata"]["annotations"]["quorate.dev/brokers"] == "3"
+    assert sets[0]["spec"]["persistentVolumeClaimRetentionPolicy"] == {
+        "whenDeleted": "Retain",
+        "whenScaled": "Retain",
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quorate_operator.facts import Member, VolumeClaim
+from quorate_operator.facts import Member
 from quorate_operator.plan import events, status
 from quorate_operator.plan.actions import MarkLeader
 from quorate_operator.plan.conditions import Passed
@@ -214,13 +214,22 @@ def test_brokers_of_an_older_template_are_named(scene):
         scene.pod("broker-1", revision="new"),
         scene.pod("broker-2", revision="old"),
     )
-    workload = {"metadata": {}, "status": {"updateRevision": "new"}}
+    template = {"spec": {"containers": [{"image": "quorate-broker:0.2.0"}]}}
+    workload = {
+        "metadata": {"resourceVersion": "7"},
+        "spec": {"replicas": 3, "template": template},
+        "status": {"updateRevision": "new"},
+    }
     found = told(
         serving(scene, pods=pods, children={("StatefulSet", "orders-broker"): workload})
     ).condition("UpToDate")
     assert found is not None
     assert found.status == "False"
-    assert "orders-broker-0, orders-broker-2." in found.message
+    assert (found.status, found.reason) == ("False", "Unanswered")
+    assert found.message == (
+        "orders-broker-0 is to be restarted, but orders-broker-1 does not answer what has to be"
+        " known first."
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +237,7 @@ def test_brokers_of_an_older_template_are_named(scene):
     [("2Gi", ("True", "Bound")), ("1Gi", ("False", "Growing")), ("", ("False", "Growing"))],
 )
 def test_a_volume_that_is_still_growing_is_told(scene, capacity, expected):
-    volumes = (VolumeClaim("data-orders-broker-0", "u", "2Gi", capacity),)
+    volumes = (scene.volume(0, size="2Gi", capacity=capacity),)
     assert conditions(told(serving(scene, volumes=volumes)))["StorageReady"] == expected
 
 

@@ -18,7 +18,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{/* What the operator may do where it looks after clusters: no secrets, no exec, no deletion. */}}
+{{/* What the operator may do where it looks after clusters: no secrets, no exec. */}}
 {{- define "quorate-operator.rules" -}}
 - apiGroups: [quorate.dev]
   resources: [brokerclusters]
@@ -35,10 +35,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch, create, patch]
-# The leader's label, and growing volumes; both are made by Kubernetes itself.
+# Made by Kubernetes itself. Pods: the leader's label, restarts. Claims: growing, and deleting
+# those of brokers that have left, where the policy says so.
 - apiGroups: [""]
   resources: [pods, persistentvolumeclaims]
-  verbs: [list, watch, patch]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

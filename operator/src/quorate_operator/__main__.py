@@ -19,6 +19,7 @@ from typing import Final
 import kopf
 
 from quorate_operator import access, handlers, health, model
+from quorate_operator.admin import HttpAdmin
 from quorate_operator.brokers import Brokers
 from quorate_operator.health import Pulse
 from quorate_operator.kube import Kube, KubeError
@@ -60,7 +61,7 @@ async def run(settings: Settings, clock: Clock) -> None:
             Brokers() as brokers,
             asyncio.TaskGroup() as group,
         ):
-            reconciler = Reconciler(kube, settings.image, clock)
+            reconciler = Reconciler(kube, HttpAdmin(brokers), settings.image, clock)
             workers = Workers(group, reconciler, brokers, clock)
             listed = asyncio.Event()
             resync = group.create_task(_resync(kube, settings, workers, pulse, listed))

@@ -1,16 +1,18 @@
-"""The only talker to brokers: follows `GET /v1/watch` of each broker of a cluster.
+"""The brokers' connections and their news: follows `GET /v1/watch` of each broker of a cluster.
 
 Every broker is asked, not only the leader: when the leader dies the others have the news. A request
 waits at the broker until something changes or the hold is over, so that a change arrives at once
 and a broker that hangs is noticed within hold + 2 x slack (5 s), one that is gone at once. A broker
 that does not answer is data.
 
-Read next: `facts.View`, which is what comes out; `plan/leadership.py`, which weighs the views.
+Read next: `admin.py` for what is asked beside it; `facts.View`, which is what comes out;
+`plan/leadership.py`, which weighs the views.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import socket
@@ -97,6 +99,15 @@ class Brokers:
         assert self._session is not None
         await self._session.close()
 
+    def request(
+        self, method: str, host: str, path: str, limit: aiohttp.ClientTimeout
+    ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """One request to a broker whose address is known."""
+        assert self._session is not None
+        return self._session.request(
+            method, f"http://{host}:{self._port}{path}", timeout=limit, allow_redirects=False
+        )
+
     async def follow(self, host: str, tell: Callable[[View | None], None]) -> None:
         """Until cancelled: call `tell` with each new view, and with None when there is none.
 
@@ -130,7 +141,7 @@ class Brokers:
             ) as response:
                 if response.status != 200:
                     return None
-                return parse(json.loads(await _bounded(response.content)))
+                return parse(json.loads(await bounded(response.content, ANSWER_LIMIT)))
         except (OSError, TimeoutError, ValueError, aiohttp.ClientError):
             return None
 
@@ -142,12 +153,12 @@ def _alike(one: View | None, other: View | None) -> bool:
     return dataclasses.replace(one, version=other.version) == other
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
+async def bounded(content: aiohttp.StreamReader, limit: int) -> bytes:
     """The body, refused beyond the limit: a broker's answer is never that long."""
     found = bytearray()
     async for piece in content.iter_any():
         found += piece
-        if len(found) > ANSWER_LIMIT:
+        if len(found) > limit:
             raise ValueError("the answer is too long")
     return bytes(found)
 
@@ -173,7 +184,10 @@ def parse(body: Any) -> View:
 def _members(rows: Any) -> tuple[Member, ...]:
     return tuple(
         Member(
-            int(row["node_id"]), str(row.get("incarnation") or ""), str(row.get("version") or "")
+            int(row["node_id"]),
+            str(row.get("incarnation") or ""),
+            str(row.get("version") or ""),
+            row.get("membership_status") == "draining",
         )
         for row in rows
     )

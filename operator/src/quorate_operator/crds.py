@@ -29,6 +29,7 @@ PRINTER_COLUMNS: Final[tuple[tuple[str, str, str, int], ...]] = (
     ("Ready", "string", f"{_CONDITION}.status", 0),
     ("Reason", "string", f"{_CONDITION}.reason", 0),
     ("Brokers", "string", ".status.readyText", 0),
+    ("Updated", "string", ".status.updatedText", 0),
     ("Leader", "string", ".status.leader.pod", 0),
     ("Version", "string", ".status.version", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),

@@ -31,6 +31,8 @@ class Member:
     node_id: int
     incarnation: str
     version: str
+    draining: bool = False
+    """What it stores is being moved to others, so that it can go."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,16 +64,56 @@ class Pod:
     revision: str
     trouble: str
     """Why a container is not running, as Kubernetes names it; empty when nothing is wrong."""
+    resource_version: str
+    image: str
+    config_hash: str
+    restart: str
+    """The restart that was asked for when it was made, as the annotation says it."""
+    resources: str
+    """Requests and limits as canonical JSON."""
+    spared: str
+    """The permit (its token) that it was spared from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VolumeClaim:
     name: str
     uid: str
+    ordinal: int
+    """Of the broker whose volume it is."""
     size: str
     """What was asked for."""
     capacity: str
     """What is there; empty before there is anything."""
+    resource_version: str
+    terminating: bool
+    drained: bool
+    """Marked by an earlier pass: its broker was seen to be no member any more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition as the leader tells it; node ids."""
+
+    path: str
+    leader: int
+    """-1: nobody leads it."""
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Survey:
+    """What the leader said when it was asked, in this very pass."""
+
+    leader: Claim
+    """The answers are one leader's; whoever acts on them compares it with the one he knows."""
+    members: tuple[int, ...]
+    """Node ids of all admitted brokers."""
+    nodes_down: tuple[int, ...]
+    partitions: tuple[Partition, ...]
+    stuck: Mapping[int, str]
+    """By node id of a draining broker: why what it stores cannot be moved."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,3 +161,5 @@ class Subject:
     """Size in the claim template, which cannot be edited; volumes grow one by one."""
     brokers: int
     """How many of them now: on the way to `spec.replicas`."""
+    restart: str = ""
+    """The last restart that somebody asked for; another one makes all brokers' pods outdated."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 import aiohttp
 from kubernetes.aio import client
@@ -77,11 +77,36 @@ class Conflict(KubeError):
         self.owners = owners
 
 
+class Talker(Protocol):
+    """What a pass asks of the Kubernetes API; the talker below, or a model of it."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Json | None: ...
+
+    async def all(self, kind: str, namespace: str | None, selector: str = "") -> list[Json]: ...
+
+    async def apply(self, manifest: Json, manager: str, *, force: bool, part: str = "") -> Json: ...
+
+    async def merge(self, kind: str, namespace: str, name: str, body: Json) -> Json: ...
+
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str
+    ) -> None: ...
+
+    async def create(self, manifest: Json) -> Json: ...
+
+
+def always() -> bool:
+    return True
+
+
 class Kube:
     """A handful of verbs over one connection pool."""
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    def __init__(
+        self, configuration: client.Configuration, may_write: Callable[[], bool] = always
+    ) -> None:
         self._api = client.ApiClient(configuration)
+        self._may_write = may_write
 
     async def close(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
@@ -112,6 +137,17 @@ class Kube:
         """JSON merge patch. A `uid` in the metadata makes it a precondition."""
         return await self._request("PATCH", _path(kind, namespace, name), body=body, form=MERGE)
 
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str
+    ) -> None:
+        """Delete exactly what was seen; status 409 when it is another one by now."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+        }
+        await self._request("DELETE", _path(kind, namespace, name), body=body)
+
     async def create(self, manifest: Json) -> Json:
         path = _path(manifest["kind"], manifest["metadata"]["namespace"])
         return await self._request("POST", path, body=manifest)
@@ -125,6 +161,8 @@ class Kube:
         body: Json | None = None,
         form: str = JSON,
     ) -> Json:
+        if method != "GET" and not self._may_write():
+            raise KubeError(0, "this operator is not the active one")
         request = await self._api.param_serialize(
             method,
             path,

@@ -16,11 +16,17 @@ RECONCILE_SECONDS: Final = Histogram(
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
 WRITES: Final = Counter("quorate_operator_writes_total", "Writes to the Kubernetes API", ["what"])
-"""what: child, label, volume, status, event"""
+"""what: child, label, volume, permit, restart, status, event"""
 REQUESTS: Final = Counter(
     "quorate_operator_kubernetes_requests_total", "Requests by answer", ["method", "code"]
 )
 """code: 2xx, 4xx, 5xx, none"""
+RESTARTS: Final = Counter("quorate_operator_restarts_total", "Brokers restarted", ["reason"])
+"""reason: plan.rollout.Why"""
+BLOCKED: Final = Gauge(
+    "quorate_operator_blocked", "Clusters in which something is held back", ["reason"]
+)
+"""reason: plan.blocked.Reason"""
 CLUSTERS: Final = Gauge("quorate_operator_clusters", "Clusters that are looked after")
 BROKER_ANSWERS: Final = Counter(
     "quorate_operator_broker_answers_total", "Answers of brokers to the watch", ["result"]

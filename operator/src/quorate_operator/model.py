@@ -99,6 +99,18 @@ class Flanking(Model):
     resources: Resources | None = None
 
 
+class Retention(Model):
+    """What becomes of volumes that no broker needs any more."""
+
+    when_scaled: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description=(
+            "Of brokers that `replicas` was lowered below. `Delete`: after all that they stored"
+            " has been moved and they have left the cluster."
+        ),
+    )
+
+
 class Storage(Model):
     """One volume per broker."""
 
@@ -120,6 +132,7 @@ class Storage(Model):
         alias="class",
         description="StorageClass. Default: that of the Kubernetes cluster.",
     )
+    retention: Retention = Retention()
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -222,6 +235,45 @@ class Template(Model):
     pod: PodTemplate = PodTemplate()
 
 
+class Window(Model):
+    """A stretch of time, every day or on some days, in UTC."""
+
+    days: list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]] = Field(
+        default=[],
+        max_length=7,
+        description="On which it begins. Default: every day.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    start: str = Field(
+        max_length=5, pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="For example 22:00."
+    )
+    minutes: int = Field(ge=1, le=1440, description="How long it lasts.")
+
+
+class UpdateStrategy(Model):
+    """How brokers are restarted for a change that needs it."""
+
+    type: Literal["RollingUpdate", "Supervised", "OnDelete"] = Field(
+        default="RollingUpdate",
+        description=(
+            "`RollingUpdate`: by the operator, one at a time. `Supervised`: the same, each revision"
+            " after `kubectl quorate roll --approve`. `OnDelete`: when somebody deletes the pod."
+        ),
+    )
+    leader: Literal["Transfer", "Restart"] = Field(
+        default="Transfer",
+        description="Whether the last broker hands the lead over before its own restart.",
+    )
+    windows: list[Window] = Field(
+        default=[],
+        max_length=16,
+        description=(
+            "Maintenance windows: brokers that serve are restarted only in them. Default: always."
+        ),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
 RESERVED_SETTINGS: Final = (
     "node.id", "node.role", "data.dir", "rack", "cluster.id", "seeds", "listeners", "rpc.host",
     "rpc.port", "admin.host", "admin.port", "proxy.host", "proxy.port", "bootstrap.servers",
@@ -263,11 +315,6 @@ class BrokerClusterSpec(Model):
                 "a cluster has 1 to 99 brokers: without a broker nobody can lead, however many"
                 " flanking nodes there are",
             ),
-            rule(
-                "self >= oldSelf",
-                "replicas may grow but not shrink yet: what a broker stores has to be drained to"
-                " the others before it goes; flanking.replicas may change at any time",
-            ),
         ),
     )
     flanking: Flanking = Flanking()
@@ -298,9 +345,25 @@ class BrokerClusterSpec(Model):
     )
     resources: Resources | None = None
     template: Template = Template()
+    update_strategy: UpdateStrategy = UpdateStrategy()
+    hibernate: bool = Field(
+        default=False,
+        description="While true no pod runs; the volumes, and with them all data, are kept.",
+    )
     paused: bool = Field(
         default=False,
         description="While true the operator changes nothing and only reports status.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!(has(self.hibernate) && self.hibernate)"
+                " || !(has(self.storage.type) && self.storage.type == 'ephemeral')",
+                "a cluster with ephemeral storage cannot hibernate: all that it holds would be"
+                " gone with the pods",
+            )
+        )
     )
 
 

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from quorate_operator.facts import Json, Pod, VolumeClaim
-from quorate_operator.names import LEADER_LABEL, ROLE_LABEL, Role
+from quorate_operator.names import (
+    CONFIG_HASH_ANNOTATION,
+    DRAINED_ANNOTATION,
+    LEADER_LABEL,
+    RESTART_ANNOTATION,
+    ROLE_LABEL,
+    SPARED_ANNOTATION,
+    Role,
+)
 
 
 def pod(raw: Json) -> Pod | None:
@@ -14,6 +25,8 @@ def pod(raw: Json) -> Pod | None:
     if role not in ("broker", "flanking") or not ordinal.isdecimal():
         return None
     known: Role = role
+    annotations = metadata.get("annotations") or {}
+    container = (raw.get("spec", {}).get("containers") or [{}])[0]
     conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
     return Pod(
         name=metadata["name"],
@@ -26,7 +39,18 @@ def pod(raw: Json) -> Pod | None:
         labelled_leader=labels.get(LEADER_LABEL) == "true",
         revision=labels.get("controller-revision-hash", ""),
         trouble=_trouble(status),
+        resource_version=metadata.get("resourceVersion", ""),
+        image=container.get("image", ""),
+        config_hash=annotations.get(CONFIG_HASH_ANNOTATION, ""),
+        restart=annotations.get(RESTART_ANNOTATION, ""),
+        resources=canonical(container.get("resources")),
+        spared=annotations.get(SPARED_ANNOTATION, ""),
     )
+
+
+def canonical(value: Any) -> str:
+    """One spelling of a value; nothing and empty are the same."""
+    return json.dumps(value or {}, sort_keys=True)
 
 
 def _trouble(status: Json) -> str:
@@ -42,12 +66,20 @@ def _trouble(status: Json) -> str:
     return ""
 
 
-def volume(raw: Json) -> VolumeClaim:
+def volume(raw: Json) -> VolumeClaim | None:
+    """None for a claim with our label that is not one of ours."""
+    metadata, ordinal = raw["metadata"], raw["metadata"]["name"].rpartition("-")[2]
+    if not ordinal.isdecimal():
+        return None
     requests = raw["spec"].get("resources", {}).get("requests", {})
     capacity = raw.get("status", {}).get("capacity", {})
     return VolumeClaim(
-        name=raw["metadata"]["name"],
-        uid=raw["metadata"]["uid"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ordinal=int(ordinal),
         size=str(requests.get("storage", "")),
         capacity=str(capacity.get("storage", "")),
+        resource_version=metadata.get("resourceVersion", ""),
+        terminating="deletionTimestamp" in metadata,
+        drained=DRAINED_ANNOTATION in (metadata.get("annotations") or {}),
     )

@@ -18,19 +18,36 @@ from typing import Final
 import pydantic
 
 from quorate_operator import kube, model, reading, render
+from quorate_operator.admin import Admin, AdminError
 from quorate_operator.facts import DefaultImage, Json, Observed, Pod, View
-from quorate_operator.kube import Conflict, Kube, KubeError
-from quorate_operator.metrics import WRITES
+from quorate_operator.kube import Conflict, KubeError, Talker
+from quorate_operator.metrics import RESTARTS, WRITES
 from quorate_operator.names import (
+    DRAINED_ANNOTATION,
     LEADER_LABEL,
     MANAGER,
+    PERMIT_ANNOTATION,
+    SPARED_ANNOTATION,
     STATUS_MANAGER,
     Key,
     selector_text,
 )
-from quorate_operator.plan import events, plan
+from quorate_operator.plan import asks_first, events, informed, plan
 from quorate_operator.plan import status as telling
-from quorate_operator.plan.actions import Action, Apply, GrowVolume, MarkLeader
+from quorate_operator.plan.actions import (
+    Action,
+    Apply,
+    Decommission,
+    DeleteVolume,
+    GrowVolume,
+    MarkDrained,
+    MarkLeader,
+    Restart,
+    Spare,
+    Step,
+    TakePermit,
+    Transfer,
+)
 from quorate_operator.plan.conditions import Passed
 from quorate_operator.plan.events import Event
 from quorate_operator.plan.inputs import Wish
@@ -58,14 +75,19 @@ class Result:
     """Look again soon: something was written or is under way."""
     failed: bool = False
     """Look again with growing pauses."""
+    soon: bool = False
+    """Look again very soon: a broker is being waited for, and its news do not tell all."""
+    blocked: frozenset[str] = frozenset()
+    """Reasons (plan.blocked.Reason) that hold something back."""
     outcome: str = "done"
 
 
 class Reconciler:
     """Passes over clusters; holds no state of any of them."""
 
-    def __init__(self, talker: Kube, default: DefaultImage, clock: Clock) -> None:
+    def __init__(self, talker: Talker, admin: Admin, default: DefaultImage, clock: Clock) -> None:
         self._kube = talker
+        self._admin = admin
         self._default = default
         self._clock = clock
 
@@ -87,22 +109,30 @@ class Reconciler:
             await self._tell_invalid(observed, error)
             return Result(exists=True, pods=observed.pods, outcome="invalid")
         try:
-            return await self._pass(wish)
+            return await self._pass(await self._asked(wish))
         except KubeError as error:
             if not error.leaving:
                 raise
             LOGGER.info("%s: its namespace is being deleted", key)
             return Result(exists=True, pods=observed.pods, outcome="gone")
 
+    async def _asked(self, wish: Wish) -> Wish:
+        """Before anything is taken away, the leader is asked what depends on it."""
+        pod = asks_first(wish)
+        if not pod:
+            return wish
+        return informed(wish, await self._admin.survey(wish.names.pod_host(pod)))
+
     async def _pass(self, wish: Wish) -> Result:
         wanted = subject(wish, self._default)
         actions = plan(wish, render.render(wanted))
+        seen = str(wish.observed.cluster["metadata"].get("resourceVersion", ""))
         if not wish.previous.conditions:
-            await self._write(wish.observed, telling.first(wish))
-        passed = await self._carry_out(wish.observed, actions)
+            seen = await self._write(wish.observed, telling.first(wish), seen)
+        passed = await self._carry_out(wish, actions)
         status = telling.tell(wish, passed, wanted.image)
         if status.dump() != wish.previous.dump():
-            await self._write(wish.observed, status)
+            await self._write(wish.observed, status, seen)
             for event in events.between(wish.previous, status):
                 await self._emit(wish.observed, event)
         reconciling = status.condition("Reconciling")
@@ -111,6 +141,8 @@ class Reconciler:
             pods=wish.observed.pods,
             busy=bool(actions) or bool(reconciling and reconciling.status == "True"),
             failed=bool(passed.failed or passed.refused),
+            soon=bool(asks_first(wish)),
+            blocked=frozenset(one.reason for one in status.blocked_by),
             outcome="refused" if passed.refused else "failed" if passed.failed else "done",
         )
 
@@ -136,17 +168,21 @@ class Reconciler:
                 for child in several
             },
             pods=running,
-            volumes=tuple(reading.volume(volume) for volume in volumes),
+            volumes=tuple(one for one in map(reading.volume, volumes) if one is not None),
             views={pod.name: views[pod.uid] for pod in running if pod.uid in views},
             now=self._clock.now(),
         )
 
-    async def _carry_out(self, observed: Observed, actions: tuple[Action, ...]) -> Passed:
+    async def _carry_out(self, wish: Wish, actions: tuple[Action, ...]) -> Passed:
+        observed = wish.observed
         refused: list[str] = []
         failed: list[str] = []
         for action in actions:
             try:
-                await self._do(observed, action)
+                await self._do(wish, action)
+            except AdminError as error:
+                LOGGER.warning("%s: cannot %s: %s", observed.key, action, error)
+                failed.append(f"cannot {action}: {error}")
             except KubeError as error:
                 if error.leaving:
                     raise
@@ -157,9 +193,12 @@ class Reconciler:
                 LOGGER.info("%s: %s", observed.key, action)
         return Passed(actions, tuple(refused), tuple(failed))
 
-    async def _do(self, observed: Observed, action: Action) -> None:
+    async def _do(self, wish: Wish, action: Action) -> None:
+        observed = wish.observed
         namespace = observed.key.namespace
         match action:
+            case Transfer() | Decommission():
+                await self._call(wish, action)
             case Apply(manifest):
                 WRITES.labels("child").inc()
                 await self._apply(observed, manifest)
@@ -175,6 +214,64 @@ class Reconciler:
                     "spec": {"resources": {"requests": {"storage": size}}},
                 }
                 await self._kube.merge("PersistentVolumeClaim", namespace, name, body)
+            case _:
+                await self._take_away(observed, action)
+
+    async def _call(self, wish: Wish, action: Transfer | Decommission) -> None:
+        """What the brokers do themselves. The survey of this pass came from the same leader."""
+        match action:
+            case Transfer(pod, to):
+                await self._admin.transfer(wish.names.pod_host(pod), to)
+            case Decommission(node_id, leave):
+                pod = asks_first(wish)
+                if not pod:
+                    raise AdminError("nobody leads")
+                host = wish.names.pod_host(pod)
+                await self._admin.decommission(host, node_id, leave=leave)
+
+    async def _take_away(self, observed: Observed, action: Step) -> None:
+        """Each only from what was seen: if it is another one by now, the next pass looks again."""
+        namespace = observed.key.namespace
+        match action:
+            case TakePermit(workload, version, permit, _):
+                WRITES.labels("permit").inc()
+                metadata = {"resourceVersion": version, "annotations": {PERMIT_ANNOTATION: permit}}
+                await self._kube.merge("StatefulSet", namespace, workload, {"metadata": metadata})
+            case Spare(pod, uid, permit_token):
+                WRITES.labels("permit").inc()
+                metadata = {"uid": uid, "annotations": {SPARED_ANNOTATION: permit_token}}
+                await self._kube.merge("Pod", namespace, pod, {"metadata": metadata})
+            case Restart(pod, uid, version, why):
+                await self._restart(observed, Restart(pod, uid, version, why))
+            case MarkDrained(name, uid, version, cluster_id):
+                WRITES.labels("volume").inc()
+                metadata = {
+                    "uid": uid,
+                    "resourceVersion": version,
+                    "annotations": {DRAINED_ANNOTATION: cluster_id or None},
+                }
+                body = {"metadata": metadata}
+                await self._kube.merge("PersistentVolumeClaim", namespace, name, body)
+            case DeleteVolume(name, uid, version):
+                WRITES.labels("volume").inc()
+                await self._kube.delete(
+                    "PersistentVolumeClaim", namespace, name, uid=uid, resource_version=version
+                )
+
+    async def _restart(self, observed: Observed, action: Restart) -> None:
+        """The event first, named after the pod's uid: one per restart, whoever dies in between."""
+        note = f"Restarting {action.pod}."
+        event = Event("Normal", action.why, "Restart", note)
+        await self._emit(observed, event, f"restart.{action.uid}")
+        WRITES.labels("restart").inc()
+        await self._kube.delete(
+            "Pod",
+            observed.key.namespace,
+            action.pod,
+            uid=action.uid,
+            resource_version=action.resource_version,
+        )
+        RESTARTS.labels(action.why).inc()
 
     async def _apply(self, observed: Observed, manifest: Json) -> None:
         """Politely first; if someone else set our fields, say so and take them back."""
@@ -198,25 +295,37 @@ class Reconciler:
             previous, stamp(observed.now), observed.generation, "; ".join(places)
         )
         if status.dump() != previous.dump():
-            await self._write(observed, status)
+            seen = str(observed.cluster["metadata"].get("resourceVersion", ""))
+            await self._write(observed, status, seen)
 
-    async def _write(self, observed: Observed, status: BrokerClusterStatus) -> None:
+    async def _write(self, observed: Observed, status: BrokerClusterStatus, seen: str) -> str:
+        """Onto the version that was seen, so that news are never replaced by what is older.
+
+        Returns the version that it has now.
+        """
         version, _ = kube.KINDS[model.KIND]
         manifest = {
             "apiVersion": version,
             "kind": model.KIND,
-            "metadata": {"name": observed.key.name, "namespace": observed.key.namespace},
+            "metadata": {
+                "name": observed.key.name,
+                "namespace": observed.key.namespace,
+                "resourceVersion": seen,
+            },
             "status": status.dump(),
         }
         WRITES.labels("status").inc()
-        await self._kube.apply(manifest, STATUS_MANAGER, force=True, part="/status")
+        found = await self._kube.apply(manifest, STATUS_MANAGER, force=True, part="/status")
+        return str(found["metadata"].get("resourceVersion", ""))
 
-    async def _emit(self, observed: Observed, event: Event) -> None:
+    async def _emit(self, observed: Observed, event: Event, name: str = "") -> None:
         """An event is for people: that it cannot be written stops nothing."""
         WRITES.labels("event").inc()
         try:
-            await self._kube.create(_event(observed, event, token()))
+            await self._kube.create(_event(observed, event, name or token()))
         except KubeError as error:
+            if name and error.status == 409:
+                return  # told by a pass that did not get further
             LOGGER.warning("%s: event %s is lost: %s", observed.key, event.reason, error.message)
 
 

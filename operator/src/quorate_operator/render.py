@@ -25,6 +25,7 @@ from quorate_operator.names import (
     BROKERS_ANNOTATION,
     CLUSTER_ID_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
+    RESTART_ANNOTATION,
     Role,
     labels,
     selector,
@@ -139,13 +140,15 @@ def _context(subject: Subject) -> Json:
         "config_annotations": (
             {CLUSTER_ID_ANNOTATION: subject.cluster_id} if subject.cluster_id else None
         ),
-        "brokers": subject.brokers,
+        "brokers": 0 if spec.hibernate else subject.brokers,
+        "flanking": 0 if spec.hibernate else spec.flanking.replicas,
         "brokers_annotations": {BROKERS_ANNOTATION: str(subject.brokers)},
         "metadata": metadata,
         "resources": resources,
         "selector": lambda role=None: selector(names.key, role),
         "pod_labels": lambda role: {**added.labels, **labels(names.key, role)},
         "pod_annotations": lambda digest: {**added.annotations, CONFIG_HASH_ANNOTATION: digest},
+        "restart": {RESTART_ANNOTATION: subject.restart} if subject.restart else {},
     }
 
 

@@ -49,7 +49,7 @@ class Node(Model):
     node_id: int
     pod: Text
     role: Literal["broker", "flanking"]
-    state: Literal["active", "starting", "down"]
+    state: Literal["active", "starting", "down", "draining"]
     ready: bool
     leader: bool = False
     incarnation: Text | None = None
@@ -62,6 +62,36 @@ class ListenerStatus(Model):
     name: Text
     type: Text
     bootstrap_servers: Annotated[str, Field(max_length=512)]
+
+
+class Held(Model):
+    """One gate that holds something back."""
+
+    reason: Annotated[str, Field(max_length=63)]
+    subject: Text = ""
+    message: Annotated[str, Field(max_length=512)] = ""
+
+
+class Pending(Model):
+    """A broker that runs with something older, and what changed."""
+
+    pod: Text
+    reason: Annotated[str, Field(max_length=63)]
+
+
+class RolloutStatus(Model):
+    """Restarts that are under way; absent when there are none."""
+
+    revision: Text | None = Field(
+        default=None, description="What is rolled out; to be approved where that is asked for."
+    )
+    current: Text | None = Field(default=None, description="The pod whose turn it is.")
+    remaining: list[Pending] = Field(default=[], max_length=99, json_schema_extra=_list_map("pod"))
+    accepted_risks: list[Text] = Field(
+        default=[],
+        max_length=16,
+        description="Partitions with a single replica that nobody serves during the restart.",
+    )
 
 
 class FlankingStatus(Model):
@@ -93,6 +123,12 @@ class BrokerClusterStatus(Model):
         description="How many brokers the operator runs now, on its way to `spec.replicas`.",
     )
     ready_replicas: int | None = None
+    updated_replicas: int | None = None
+    updated_text: Text | None = None
+    rollout: RolloutStatus | None = None
+    blocked_by: list[Held] = Field(
+        default=[], max_length=32, description="Every gate that holds something back."
+    )
     ready_text: Text | None = None
     selector: Text | None = None
     flanking: FlankingStatus | None = None

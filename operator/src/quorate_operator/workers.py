@@ -24,8 +24,9 @@ from typing import Final, Protocol
 from quorate_operator.brokers import Brokers
 from quorate_operator.facts import Pod, View
 from quorate_operator.kube import KubeError
-from quorate_operator.metrics import CLUSTERS, RECONCILE_SECONDS, RECONCILES
+from quorate_operator.metrics import BLOCKED, CLUSTERS, RECONCILE_SECONDS, RECONCILES
 from quorate_operator.names import Key, Names
+from quorate_operator.plan.blocked import Reason
 from quorate_operator.reconcile import Result
 from quorate_operator.seams import Clock
 
@@ -39,6 +40,7 @@ class Limits:
     passes: int = 16
     resync_s: float = 60.0
     busy_s: float = 30.0
+    soon_s: float = 2.0
     jitter: float = 0.2
     first_retry_s: float = 1.0
     last_retry_s: float = 300.0
@@ -75,6 +77,7 @@ class Workers:
         self._semaphore = asyncio.Semaphore(self.limits.passes)
         self._wakers: dict[Key, asyncio.Event] = {}
         self._workers: dict[Key, asyncio.Task[None]] = {}
+        self._held: dict[Key, frozenset[str]] = {}
 
     @property
     def count(self) -> int:
@@ -100,9 +103,16 @@ class Workers:
                 await self._until_gone(key, waker, followers)
         finally:
             del self._wakers[key], self._workers[key]
+            self._held.pop(key, None)
+            self._tell_held()
             CLUSTERS.set(len(self._wakers))
         if waker.is_set():  # made anew while its worker was on the way out
             self.wake(key)
+
+    def _tell_held(self) -> None:
+        for reason in Reason:
+            count = sum(reason.value in held for held in self._held.values())
+            BLOCKED.labels(reason.value).set(count)
 
     async def _until_gone(self, key: Key, waker: asyncio.Event, followers: _Followers) -> None:
         failures = 0
@@ -116,7 +126,9 @@ class Workers:
             if result.outcome != "failed" or result.pods:
                 followers.follow(result.pods)
             failures = failures + 1 if result.failed else 0
-            await self._wait(waker, failures, result.busy)
+            self._held[key] = result.blocked
+            self._tell_held()
+            await self._wait(waker, failures, result)
 
     async def _listen_first(self, key: Key, followers: _Followers) -> None:
         """A broker that was not asked yet is not silent: after a start of the operator the first
@@ -144,7 +156,7 @@ class Workers:
             RECONCILES.labels(result.outcome).inc()
             return result
 
-    async def _wait(self, waker: asyncio.Event, failures: int, busy: bool) -> None:
+    async def _wait(self, waker: asyncio.Event, failures: int, result: Result) -> None:
         """Until woken or due."""
         limits = self.limits
         if failures:
@@ -152,7 +164,8 @@ class Workers:
             # News may be the failure's own echo: for a while it is not listened to.
             await asyncio.sleep(min(pause, limits.deaf_s))
         else:
-            pause = limits.busy_s if busy else limits.resync_s
+            pause = limits.busy_s if result.busy else limits.resync_s
+            pause = limits.soon_s if result.soon else pause
             await asyncio.sleep(limits.settle_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause * self._jitter()):

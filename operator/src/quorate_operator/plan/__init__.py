@@ -6,15 +6,17 @@ A converged cluster gives no actions and the status that is already there: zero 
 remembered between two passes except what stands in the API server, so an operator that was killed
 half-way simply looks again.
 
-Read next: `leadership.py`, `children.py`, `status.py`; `reconcile.py` carries the plan out.
+Read next: `leadership.py`, `children.py`, `rollout.py`, `scaling.py`, `status.py`; `reconcile.py`
+carries the plan out.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 
-from quorate_operator.facts import Json
-from quorate_operator.plan import children, leadership, quantity
+from quorate_operator.facts import Json, Survey
+from quorate_operator.plan import children, leadership, quantity, rollout, scaling
 from quorate_operator.plan.actions import Action, GrowVolume, MarkLeader
 from quorate_operator.plan.inputs import Wish
 
@@ -23,11 +25,32 @@ def plan(wish: Wish, desired: Iterable[Json]) -> tuple[Action, ...]:
     """Everything that has to be done now, in this order."""
     if wish.spec.paused or "deletionTimestamp" in wish.observed.cluster["metadata"]:
         return ()
+    lead = leadership.read(wish)
     return (
         *children.differences(desired, wish.observed.children),
         *_marks(wish),
         *_volumes(wish),
+        *scaling.look(wish, lead).steps,
+        *rollout.look(wish, lead).steps,
     )
+
+
+def informed(wish: Wish, survey: Survey | None) -> Wish:
+    """With what the leader said; without it when by now another one says it."""
+    claim = leadership.read(wish).claim
+    fitting = survey is not None and survey.leader == claim
+    return dataclasses.replace(wish, survey=survey if fitting else None)
+
+
+def asks_first(wish: Wish) -> str:
+    """The pod that has to be asked before this pass can be planned; empty: none.
+
+    Only a pass that may take something away needs to know more than the brokers' news.
+    """
+    lead = leadership.read(wish)
+    if lead.claim is None or not (rollout.wanted(wish) or scaling.wanted(wish)):
+        return ""
+    return wish.names.broker_pod(lead.claim.node_id)
 
 
 def _marks(wish: Wish) -> Iterator[MarkLeader]:
@@ -53,5 +76,6 @@ def _volumes(wish: Wish) -> Iterator[GrowVolume]:
         return
     for volume in wish.observed.volumes:
         found = quantity.parse(volume.size)
-        if found is not None and found < wanted:
+        going = volume.drained or volume.terminating
+        if found is not None and found < wanted and not going:
             yield GrowVolume(volume.name, volume.uid, wish.spec.storage.size)

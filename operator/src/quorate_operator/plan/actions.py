@@ -42,4 +42,92 @@ class GrowVolume:
         return f"grow volume {self.name} to {self.size}"
 
 
-Action = Apply | MarkLeader | GrowVolume
+@dataclasses.dataclass(frozen=True, slots=True)
+class TakePermit:
+    """Name the pod that may be taken down, onto the version of the StatefulSet that was seen."""
+
+    workload: str
+    resource_version: str
+    permit: str
+    pod: str
+
+    def __str__(self) -> str:
+        return f"take the permit for pod {self.pod}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spare:
+    """Give the permit up: from now on the pod has another version than the one that may go."""
+
+    pod: str
+    uid: str
+    token: str
+
+    def __str__(self) -> str:
+        return f"spare pod {self.pod}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Restart:
+    """Delete a pod as it was seen; its StatefulSet makes it anew."""
+
+    pod: str
+    uid: str
+    resource_version: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"restart pod {self.pod} ({self.why})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transfer:
+    """Ask the leader to hand the lead over."""
+
+    pod: str
+    to: int
+
+    def __str__(self) -> str:
+        return f"transfer the lead from pod {self.pod} to broker {self.to}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decommission:
+    """Move everything that a broker stores to others, and let it leave; or call that off."""
+
+    node_id: int
+    leave: bool
+
+    def __str__(self) -> str:
+        return f"{'decommission' if self.leave else 'recommission'} broker {self.node_id}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MarkDrained:
+    """Note on a claim that its broker has left; or take the note off before one comes again."""
+
+    name: str
+    uid: str
+    resource_version: str
+    cluster_id: str
+    """Empty: take it off."""
+
+    def __str__(self) -> str:
+        return f"{'mark' if self.cluster_id else 'unmark'} volume {self.name} as drained"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeleteVolume:
+    """Delete a marked claim as it was seen."""
+
+    name: str
+    uid: str
+    resource_version: str
+
+    def __str__(self) -> str:
+        return f"delete volume {self.name}"
+
+
+Step = TakePermit | Spare | Restart | Transfer | Decommission | MarkDrained | DeleteVolume
+"""What takes something away, or leads to it."""
+Action = Apply | MarkLeader | GrowVolume | Step

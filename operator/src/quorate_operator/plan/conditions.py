@@ -3,8 +3,8 @@
 Ready        clients are served: someone leads and a broker takes connections
 Reconciling  the operator, or Kubernetes on its behalf, is still changing something
 Stalled      something was refused and needs a person
-QuorumAvailable, FullyReplicated, UpToDate, StorageReady say more; the warnings Insecure,
-EvenBrokers and Paused are there only while they are true
+QuorumAvailable, FullyReplicated, UpToDate, StorageReady say more; Scaled=False and the warnings
+Insecure, EvenBrokers and Paused are there only while they are true
 
 Messages hold no counters and no times, so that a steady cluster keeps a steady status.
 """
@@ -14,10 +14,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from quorate_operator.plan import nodes, quantity, size
+from quorate_operator.plan import nodes, quantity, rollout, scaling, size
 from quorate_operator.plan.actions import Action
+from quorate_operator.plan.blocked import sentences
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
+from quorate_operator.plan.rollout import Rollout
 from quorate_operator.status import ConditionState, Node
 
 MESSAGE_LIMIT: Final = 1024
@@ -58,7 +60,8 @@ def verdicts(wish: Wish, lead: Leadership, brokers: list[Node], passed: Passed) 
         _stalled(passed),
         _quorum(wish, lead),
         _replicated(lead),
-        _up_to_date(wish),
+        _up_to_date(rollout.look(wish, lead)),
+        *_scaled(wish, lead),
         _storage(wish),
         *_warnings(wish),
     ]
@@ -82,6 +85,8 @@ def _quorum(wish: Wish, lead: Leadership) -> Verdict:
 
 def _why_nobody_leads(wish: Wish, lead: Leadership) -> tuple[str, str]:
     """Reason and sentence; the most helpful one first."""
+    if wish.spec.hibernate:
+        return "Hibernated", "spec.hibernate is true: no pod runs, the volumes are kept."
     answering = set(wish.observed.views)
     wanted = [wish.names.broker_pod(node_id) for node_id in range(1, size.effective(wish) + 1)]
     silent = [pod for pod in wanted if pod not in answering]
@@ -109,6 +114,10 @@ def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
         return Verdict("Reconciling", "True", "Applying", "Bringing the cluster's objects in line.")
     if wish.spec.paused:
         return Verdict("Reconciling", "False", "Paused", "Nothing is changed while paused.")
+    if rollout.look(wish, lead).current:
+        return Verdict("Reconciling", "True", "Rolling", "Brokers are restarted one by one.")
+    if size.effective(wish) != wish.spec.replicas:
+        return Verdict("Reconciling", "True", "Scaling", "Brokers are coming or going.")
     unsettled = nodes.unsettled(wish)
     if unsettled:
         message = f"Waiting for pods: {unsettled}."
@@ -135,15 +144,32 @@ def _replicated(lead: Leadership) -> Verdict:
     return Verdict(kind, "False", "Unhealthy", message[:MESSAGE_LIMIT])
 
 
-def _up_to_date(wish: Wish) -> Verdict:
-    outdated = nodes.outdated(wish)
-    if outdated:
-        message = (
-            f"These brokers run with an older configuration: {', '.join(outdated)}."
-            " Delete their pods one at a time, the leader's last, each after all are ready again."
-        )
-        return Verdict("UpToDate", "False", "RestartNeeded", message[:MESSAGE_LIMIT])
-    return Verdict("UpToDate", "True", "Current", "All brokers run with the current configuration.")
+def _up_to_date(restarts: Rollout) -> Verdict:
+    kind = "UpToDate"
+    if not restarts.remaining:
+        message = "All brokers run with the current configuration."
+        return Verdict(kind, "True", "Current", message)
+    older = ", ".join(f"{pod} ({why})" for pod, why in restarts.remaining)
+    if restarts.blocked:
+        first = restarts.blocked[0].reason.value
+        message = f"{restarts.current} is to be restarted, but {sentences(restarts.blocked)}."
+        return Verdict(kind, "False", first, message[:MESSAGE_LIMIT])
+    if not restarts.current:
+        message = f"These brokers run with an older configuration: {older}."
+        return Verdict(kind, "False", "RestartNeeded", message[:MESSAGE_LIMIT])
+    message = f"Restarting one by one: {older}."
+    return Verdict(kind, "False", "Rolling", message[:MESSAGE_LIMIT])
+
+
+def _scaled(wish: Wish, lead: Leadership) -> list[Verdict]:
+    """Only there while the number of brokers is not the one that is asked for."""
+    if size.effective(wish) == wish.spec.replicas:
+        return []
+    held = scaling.look(wish, lead).blocked
+    if held:
+        message = f"The number of brokers waits: {sentences(held)}."
+        return [Verdict("Scaled", "False", held[0].reason.value, message[:MESSAGE_LIMIT])]
+    return [Verdict("Scaled", "False", "Scaling", "Brokers are coming or going.")]
 
 
 def _storage(wish: Wish) -> Verdict:

@@ -26,6 +26,16 @@ def between(before: BrokerClusterStatus, after: BrokerClusterStatus) -> Iterator
     if before.leader and not after.leader:
         why = after.condition("QuorumAvailable")
         yield Event("Warning", "LeaderLost", "Observe", why.message if why else "Nobody leads.")
+    held, told = _reasons(after), _reasons(before)
+    for reason in sorted(set(held) - set(told)):
+        yield Event("Normal", reason, "Wait", held[reason])
+    if before.rollout and not after.rollout:
+        yield Event("Normal", "RolledOut", "Roll", "All brokers run with the current revision.")
     stalled, was = after.condition("Stalled"), before.condition("Stalled")
     if stalled and stalled.status == "True" and (not was or was.message != stalled.message):
         yield Event("Warning", stalled.reason, "Reconcile", stalled.message)
+
+
+def _reasons(status: BrokerClusterStatus) -> dict[str, str]:
+    """Why something waits, each reason once, with the first sentence that goes with it."""
+    return {one.reason: one.message for one in reversed(status.blocked_by)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from quorate_operator.facts import Json, Observed
+from quorate_operator.facts import Json, Observed, Survey
 from quorate_operator.model import BrokerClusterSpec
 from quorate_operator.names import Names, Role
 from quorate_operator.status import BrokerClusterStatus
@@ -17,10 +17,17 @@ class Wish:
     spec: BrokerClusterSpec
     observed: Observed
     previous: BrokerClusterStatus
+    survey: Survey | None = None
+    """Only in a pass that may take something away; None also when the leader did not answer."""
 
     @property
     def names(self) -> Names:
         return Names(self.observed.key)
+
+    def annotation(self, name: str) -> str:
+        """Of the `BrokerCluster`; empty when it has none."""
+        annotations = self.observed.cluster["metadata"].get("annotations") or {}
+        return str(annotations.get(name, ""))
 
     def workload(self, role: Role) -> Json:
         """The live StatefulSet of that role; empty when there is none."""

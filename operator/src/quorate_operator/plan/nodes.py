@@ -16,7 +16,7 @@ from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
 from quorate_operator.status import Node
 
-State = Literal["active", "starting", "down"]
+State = Literal["active", "starting", "down", "draining"]
 
 
 class _Identity(TypedDict):
@@ -43,7 +43,7 @@ def _brokers(wish: Wish, lead: Leadership) -> list[Node]:
                 node_id=number,
                 pod=name,
                 role="broker",
-                state=_state(pod, answers, before.get(number)),
+                state=_state(pod, answers, known.get(number), before.get(number)),
                 ready=bool(pod and pod.ready and answers and not pod.terminating),
                 leader=lead.claim is not None and lead.claim.node_id == number,
                 **_identity(known.get(number), before.get(number)),
@@ -52,11 +52,11 @@ def _brokers(wish: Wish, lead: Leadership) -> list[Node]:
     return found
 
 
-def _state(pod: Pod | None, answers: bool, before: Node | None) -> State:
+def _state(pod: Pod | None, answers: bool, member: Member | None, before: Node | None) -> State:
     if pod is None:
         return "down"
     if answers and not pod.terminating:
-        return "active"
+        return "draining" if member and member.draining else "active"
     if pod.trouble or (before is not None and before.state != "starting"):
         return "down"
     return "starting"
@@ -100,23 +100,14 @@ def with_trouble(wish: Wish, names: Iterable[str]) -> str:
 
 def unsettled(wish: Wish) -> str:
     """Which workloads have not the pods that were asked for; empty when all have."""
+    asleep = wish.spec.hibernate
     wanted: tuple[tuple[Role, int], ...] = (
-        ("broker", size.effective(wish)),
-        ("flanking", wish.spec.flanking.replicas),
+        ("broker", 0 if asleep else size.effective(wish)),
+        ("flanking", 0 if asleep else wish.spec.flanking.replicas),
     )
     return " and ".join(
         wish.names.workload(role)
         for role, count in wanted
         if len(wish.observed.pods_of(role)) != count
         or any(pod.terminating for pod in wish.observed.pods_of(role))
-    )
-
-
-def outdated(wish: Wish) -> list[str]:
-    """Brokers whose pod was made from an older template than the StatefulSet's."""
-    current = wish.workload("broker").get("status", {}).get("updateRevision")
-    if not current:
-        return []
-    return sorted(
-        pod.name for pod in wish.observed.pods_of("broker") if pod.revision not in ("", current)
     )

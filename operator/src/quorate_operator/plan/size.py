@@ -1,12 +1,13 @@
 """How many brokers there are, and how many there are to be next. Pure.
 
-    standing   what the StatefulSet was last given; nothing may fall below it without a drain
-    effective  what it is given now
+    standing   what the StatefulSet was last given; nothing falls below it without a drain
+    effective  what it is given now, on its way to `spec.replicas`
 
 Growing waits until the brokers have formed a cluster: the list of seeds must not change while they
-find each other. From then on a new broker finds a cluster that it can only join.
+find each other. From then on a new broker finds a cluster that it can only join. Shrinking goes
+from the highest number down, over brokers that are members no more.
 
-Read next: `subject.py`, which hands the number to the templates.
+Read next: `scaling.py`, which lets brokers leave; `subject.py`, which hands the number on.
 """
 
 from __future__ import annotations
@@ -39,7 +40,22 @@ def effective(wish: Wish) -> int:
         return wanted
     if not identity.recorded(wish):
         return now
-    return max(now, wanted)
+    if wanted >= now:
+        return _grown(wish, now, wanted)
+    while now > wanted and has_left(wish, now):
+        now -= 1
+    return now
+
+
+def has_left(wish: Wish, node_id: int) -> bool:
+    """The leader was asked just now, and has no such member: nothing of it is needed."""
+    return wish.survey is not None and node_id not in wish.survey.members
+
+
+def _grown(wish: Wish, now: int, wanted: int) -> int:
+    """No broker is started over a volume that is, or may be, on its way out."""
+    unusable = [one.ordinal for one in wish.observed.volumes if one.terminating or one.drained]
+    return min([wanted, *(ordinal for ordinal in unusable if now <= ordinal < wanted)])
 
 
 def _number(value: Any) -> int:

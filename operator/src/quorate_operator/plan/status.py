@@ -9,17 +9,21 @@ Read next: `conditions.py`, `leadership.py` for the leader, `nodes.py` for the n
 from __future__ import annotations
 
 from quorate_operator.names import selector_text
-from quorate_operator.plan import conditions, leadership, nodes, size
+from quorate_operator.plan import conditions, leadership, nodes, rollout, scaling, size
 from quorate_operator.plan.conditions import MESSAGE_LIMIT, Passed, Verdict
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
+from quorate_operator.plan.rollout import Rollout
 from quorate_operator.seams import stamp
 from quorate_operator.status import (
     BrokerClusterStatus,
     Condition,
     FlankingStatus,
+    Held,
     Leader,
     ListenerStatus,
+    Pending,
+    RolloutStatus,
 )
 
 
@@ -31,6 +35,8 @@ def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
     flanking = [node for node in told if node.role == "flanking"]
     ready = sum(node.ready for node in brokers)
     leader, before = _leaders(wish, lead)
+    restarts = rollout.look(wish, lead)
+    running = wish.observed.pods_of("broker")
     verdicts = conditions.verdicts(wish, lead, brokers, passed)
     return BrokerClusterStatus(
         observed_generation=wish.observed.generation,
@@ -47,6 +53,10 @@ def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
         ready_text=f"{ready}/{wish.spec.replicas}",
         selector=selector_text(wish.observed.key, "broker"),
         flanking=FlankingStatus(replicas=len(flanking), ready=sum(node.ready for node in flanking)),
+        updated_replicas=len(running) - len(restarts.remaining),
+        updated_text=f"{len(running) - len(restarts.remaining)}/{wish.spec.replicas}",
+        rollout=_rollout(wish, restarts),
+        blocked_by=_held(wish, lead, restarts),
         listeners=_listeners(wish),
     )
 
@@ -81,6 +91,25 @@ def invalid(
     )
     ordered = sorted([*kept, stalled], key=lambda one: one.type)
     return previous.model_copy(update={"conditions": ordered})
+
+
+def _rollout(wish: Wish, restarts: Rollout) -> RolloutStatus | None:
+    if not restarts.remaining:
+        return None
+    return RolloutStatus(
+        revision=(wish.workload("broker").get("status") or {}).get("updateRevision"),
+        current=restarts.current or None,
+        remaining=[Pending(pod=pod, reason=why) for pod, why in restarts.remaining],
+        accepted_risks=list(restarts.risks),
+    )
+
+
+def _held(wish: Wish, lead: Leadership, restarts: Rollout) -> list[Held]:
+    several = (*restarts.blocked, *scaling.look(wish, lead).blocked)
+    return [
+        Held(reason=one.reason, subject=one.subject[:253], message=one.sentence[:512])
+        for one in several[:32]
+    ]
 
 
 def _leaders(wish: Wish, lead: Leadership) -> tuple[Leader | None, Leader | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quorate_operator.facts import DefaultImage, Json, Subject
 from quorate_operator.model import BrokerClusterSpec
+from quorate_operator.names import RESTART_ANNOTATION
 from quorate_operator.plan import identity, leadership, quantity, size
 from quorate_operator.plan.inputs import Wish
 
@@ -17,6 +18,7 @@ def subject(wish: Wish, default: DefaultImage) -> Subject:
         cluster_id=leadership.read(wish).cluster_id,
         claim_size=_claim_size(wish),
         brokers=size.effective(wish),
+        restart=wish.annotation(RESTART_ANNOTATION),
     )
 
 

@@ -25,6 +25,10 @@ class FakeBroker:
         self.drops = 0
         """So many requests lose their connection."""
         self.status = 200
+        self.answers: dict[str, tuple[int, Any]] = {}
+        """Other calls, `GET /v1/brokers`, with status and body."""
+        self.called: list[str] = []
+        """Calls other than the watch."""
         self._body: Json = answer()
         self._news = asyncio.Condition()
 
@@ -38,6 +42,7 @@ class FakeBroker:
     async def serve(self, port: int = 0) -> AsyncIterator[FakeBroker]:
         app = web.Application()
         app.router.add_get("/v1/watch", self._watch)
+        app.router.add_route("*", "/{path:.*}", self._other)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
@@ -46,6 +51,14 @@ class FakeBroker:
             yield self
         finally:
             await runner.cleanup()
+
+    async def _other(self, request: web.Request) -> web.Response:
+        call = f"{request.method} {request.path_qs}"
+        self.called.append(call)
+        if self.hangs:
+            await asyncio.Event().wait()
+        status, body = self.answers.get(call, (404, {"message": "no such path", "code": 404}))
+        return web.json_response(body, status=status)
 
     async def _watch(self, request: web.Request) -> web.Response:
         after, timeout_ms = int(request.query["after"]), int(request.query["timeout_ms"])
