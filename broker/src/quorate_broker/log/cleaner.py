@@ -73,7 +73,7 @@ def plan(
     ended. `held_by_all`: the offset below which every replica of the group (learners too) is known
     to hold the log; 0 if that is not known, then tombstones stay.
     """
-    if log.corrupt is not None:
+    if log.corrupt is not None or log.failed is not None or log.swapping:
         return None
     region = _region(log, policy, wall_ms, clean_below)
     if not region or not _is_worth_it(log, policy, wall_ms, region):
@@ -116,8 +116,7 @@ def _is_worth_it(log: Log, policy: CleanerPolicy, wall_ms: int, region: Sequence
     all_bytes = sum(segment.size for segment in region)
     if dirty_bytes >= policy.min_cleanable_dirty_ratio * all_bytes:
         return True
-    # The first dirty record is not older than the newest one of the segment before it.
-    since = region[number - 1 if number else 0].max_timestamp
+    since = region[number].first_timestamp
     return since != NO_TIME and wall_ms - since > policy.max_compaction_lag_ms
 
 
