@@ -137,9 +137,7 @@ def partition_summary(states: Sequence[PartitionState]) -> Json:
         "count": len(states),
         "leaderless": sum(1 for state in states if state.leader_id == NO_LEADER),
         "under_replicated": sum(
-            1
-            for state in states
-            if state.leader_id != NO_LEADER and len(state.in_sync) < len(state.replicas)
+            1 for state in states if state.leader_id != NO_LEADER and state.under_replicated
         ),
     }
 

@@ -59,12 +59,18 @@ class PartitionState:
     replicas: tuple[int, ...] = ()
     in_sync: tuple[int, ...] = ()
     status: str = "done"
+    """`in_progress` while it moves, also onto another disk of the same broker."""
     high_watermark: int = -1
     internal: bool = False
 
     @property
     def path(self) -> str:
         return f"{self.namespace}/{self.topic}/{self.partition}"
+
+    @property
+    def under_replicated(self) -> bool:
+        """Not every replica that there shall be has everything, as far as its leader tells."""
+        return len(self.in_sync) < len(self.replicas) or self.status != "done"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,9 +184,7 @@ class NodeView:
             flanking=self._flank.nodes(),
             unavailable_partitions=tuple(s.path for s in states if s.leader_id == NO_LEADER),
             under_replicated_partitions=tuple(
-                s.path
-                for s in states
-                if s.leader_id != NO_LEADER and len(s.in_sync) < len(s.replicas)
+                s.path for s in states if s.leader_id != NO_LEADER and s.under_replicated
             ),
         )
 
@@ -250,6 +248,7 @@ class NodeView:
                 term=lead.epoch,
                 replicas=info.replicas,
                 in_sync=lead.isr,
+                status="done" if info.target is None else "in_progress",
                 high_watermark=local.high_watermark if local is not None else -1,
                 internal=topic.internal,
             )

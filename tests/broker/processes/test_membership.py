@@ -1,0 +1,137 @@
+"""Brokers that come, lose their disks and bring back old ones, with real processes."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import confluent_kafka
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from quorate_broker.testing.processes import Cluster, eventually
+
+pytestmark = pytest.mark.process
+
+TIMEOUT_S = 20
+
+
+@pytest.fixture
+def growing(make_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
+    """Three brokers that serve, and a fourth that is no seed and is not started yet."""
+    made = make_cluster(nodes=4)
+    seeds = made.nodes[4].ports["rpc-port"]
+    for node in made.nodes.values():
+        text = node.config_file.read_text()
+        fourth = f', "4@127.0.0.1:{seeds}"'
+        assert fourth in text
+        node.config_file.write_text(text.replace(fourth, ""))
+    try:
+        made.start(1, 2, 3)
+        made.wait_ready(1, 2, 3)
+        yield made
+    finally:
+        made.stop()
+
+
+def produce(cluster: Cluster, topic: str, count: int, size: int = 100) -> None:
+    failed: list[Any] = []
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": cluster.bootstrap, "acks": "all", "message.timeout.ms": 20_000}
+    )
+    for number in range(count):
+        producer.produce(
+            topic,
+            f"{number}".encode().ljust(size, b"."),
+            partition=0,
+            on_delivery=lambda error, _: failed.append(error) if error else None,
+        )
+    assert producer.flush(30) == 0
+    assert failed == []
+
+
+def state(cluster: Cluster, topic: str) -> dict[str, Any]:
+    for node_id in cluster.running:
+        found = cluster.get(node_id, f"/v1/partitions/kafka/{topic}/0")
+        if found is not None and "replicas" in found:
+            return dict(found)
+    return {"replicas": [], "in_sync_replicas": [], "status": "unknown"}
+
+
+def in_sync(cluster: Cluster, topic: str, *node_ids: int) -> bool:
+    seen = state(cluster, topic)
+    replicas = sorted(one["node_id"] for one in seen["replicas"])
+    same = replicas == sorted(seen["in_sync_replicas"]) == sorted(node_ids)
+    return same and seen["status"] == "done"
+
+
+def incarnation(cluster: Cluster, node_id: int) -> str:
+    for asked in cluster.running:
+        for one in cluster.get(asked, "/v1/broker_uuids") or ():
+            if one["node_id"] == node_id:
+                return str(one["uuid"])
+    return ""
+
+
+def create(cluster: Cluster, topic: str, assignment: list[int]) -> None:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_of(cluster.running[0])})
+    new = NewTopic(topic, 1, replica_assignment=[assignment])
+    for future in admin.create_topics([new]).values():
+        future.result(TIMEOUT_S)
+
+
+def test_a_broker_with_an_empty_disk_comes_back_by_itself_and_is_in_sync_again(
+    three: Cluster,
+) -> None:
+    create(three, "t", [1, 2, 3])
+    produce(three, "t", 500)
+    before = incarnation(three, 2)
+    three.kill(2)
+    shutil.rmtree(three.nodes[2].directory / "data")
+    produce(three, "t", 500)
+    three.start(2)
+    three.wait_ready(2)
+    eventually(lambda: incarnation(three, 2) not in ("", before), "another incarnation")
+    eventually(lambda: in_sync(three, "t", 1, 2, 3), "everything in sync again")
+    three.kill(3)  # now the new disk is needed for every commit
+    three.wait_leader()
+    produce(three, "t", 100)
+
+
+def test_an_old_copy_of_a_disk_that_was_replaced_never_votes_again(
+    three: Cluster, tmp_path: pathlib.Path
+) -> None:
+    create(three, "t", [1, 2, 3])
+    produce(three, "t", 100)
+    old = incarnation(three, 3)
+    three.kill(3)
+    data = three.nodes[3].directory / "data"
+    shutil.copytree(data, tmp_path / "copy")
+    shutil.rmtree(data)
+    three.start(3)
+    three.wait_ready(3)
+    eventually(lambda: in_sync(three, "t", 1, 2, 3), "in sync after the loss")
+    replaced = incarnation(three, 3)
+    three.kill(3)
+    shutil.rmtree(data)
+    shutil.copytree(tmp_path / "copy", data)
+    three.start(3)
+    three.wait_ready(3)
+    assert incarnation(three, 3) not in (old, replaced)
+    assert (data / "retired" / f"node-3.{old}" / "node.json").exists()
+    eventually(lambda: in_sync(three, "t", 1, 2, 3), "in sync under a third incarnation")
+    produce(three, "t", 100)
+
+
+def test_a_fourth_broker_joins_three_that_serve(growing: Cluster) -> None:
+    growing.start(4)
+    growing.wait_ready(4)
+    health = growing.get(1, "/v1/cluster/health_overview")
+    assert health["all_nodes"] == [1, 2, 3, 4]
+    controller = growing.get(4, "/v1/partitions/redpanda/controller/0")
+    assert controller["leader_id"] in (1, 2, 3)
+    create(growing, "t", [4, 1])
+    produce(growing, "t", 100)
+    eventually(lambda: in_sync(growing, "t", 1, 4), "the new broker keeps a replica")
