@@ -71,7 +71,7 @@ class TestCreateTopics:
             (new("t", configs=[config("segment.bytes", None)]), ErrorCode.INVALID_CONFIG),
             (new("t", configs=[config("segment.bytes", "few")]), ErrorCode.INVALID_CONFIG),
             (new("t", configs=[config("segment.bytes", "1")]), ErrorCode.INVALID_CONFIG),
-            (new("t", configs=[config("cleanup.policy", "compact")]), ErrorCode.INVALID_CONFIG),
+            (new("t", configs=[config("cleanup.policy", "shred")]), ErrorCode.INVALID_CONFIG),
             (new("t", 2, 1, assignments=assigned((1,))), ErrorCode.INVALID_REQUEST),
             (new("t", -1, -1, assignments=assigned((9,))), ErrorCode.INVALID_REPLICA_ASSIGNMENT),
             (
@@ -145,7 +145,7 @@ class TestCreateTopics:
 
     def test_a_key_with_one_possible_value_may_be_set_to_it(self) -> None:
         node = StubNode()
-        (answer,) = create(node, new("t", configs=[config("cleanup.policy", "delete")]))
+        (answer,) = create(node, new("t", configs=[config("compression.type", "producer")]))
         assert answer.error_code == 0
         assert node.image.topics["t"].config == {}
 

@@ -31,6 +31,7 @@ class Type(enum.IntEnum):
     STRING = 2
     INT = 3
     LONG = 5
+    DOUBLE = 6
     LIST = 7
 
 
@@ -58,11 +59,8 @@ class _Fixed:
 
 
 _FIXED = {
-    "cleanup.policy": _Fixed("delete", Type.LIST, "What becomes of old records."),
     "compression.type": _Fixed("producer", Type.STRING, "Batches stay as they were produced."),
     "message.timestamp.type": _Fixed("CreateTime", Type.STRING, "Whose time records carry."),
-    "retention.bytes": _Fixed("-1", Type.LONG, "Bytes that a partition keeps; -1: all."),
-    "retention.ms": _Fixed("-1", Type.LONG, "How long records are kept; -1: for ever."),
     "unclean.leader.election.enable": _Fixed(
         "false", Type.BOOLEAN, "Only a replica that has every acknowledged record can lead."
     ),
@@ -153,6 +151,8 @@ def _type(row: config.Setting) -> Type:
         case Kind.INTEGER:
             small = row.maximum is not None and row.maximum <= _INT_MAX
             return Type.INT if small else Type.LONG
+        case Kind.NUMBER:
+            return Type.DOUBLE
         case Kind.STRING:
             return Type.STRING
         case _:

@@ -33,6 +33,7 @@ TEST_SWITCHES = frozenset({"QUORATE_CRASH_POINT", "QUORATE_CRASH_SEEN", "QUORATE
 SERVICE_LINK_NAME = re.compile(r"\w+(_SERVICE_HOST|_SERVICE_PORT\w*|_PORT_\d+_(TCP|UDP|SCTP)\w*)")
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://.*")
 POD_ORDINAL = re.compile(r".*-(\d{1,5})")
+HOUR_MS = 3_600_000
 FIRST_FLANKING_ID = 101
 LAST_BROKER_ID = 99
 
@@ -150,8 +151,38 @@ def _complete(settings: Settings) -> tuple[Settings, list[str]]:
         problems += _check_broker(settings)
     else:
         problems += _check_flanking(settings)
-    completed = dataclasses.replace(settings, node_id=node_id, listeners=tuple(listeners))
+    rpc, found = _rpc_address(settings, node_id)
+    problems += found
+    completed = dataclasses.replace(
+        settings,
+        node_id=node_id,
+        listeners=tuple(listeners),
+        rpc_advertised_address=rpc,
+        log_retention_ms=_retention_ms(settings),
+    )
     return completed, problems
+
+
+def _rpc_address(settings: Settings, node_id: int) -> tuple[str, list[str]]:
+    """The address for other brokers, filled in, and what is wrong with it."""
+    template = settings.rpc_advertised_address
+    if not template:
+        return "", []
+    try:
+        address = network.parse_address(network.fill(template, settings.pod_name, node_id))
+        if address.host in network.WILDCARD_HOSTS:
+            raise ValueError(f"brokers cannot connect to {address.host}")
+    except ValueError as error:
+        return "", [f"rpc.advertised.address: {error}"]
+    return str(address), []
+
+
+def _retention_ms(settings: Settings) -> int:
+    """As Kafka: the hours count where nobody gave milliseconds."""
+    hours = settings.log_retention_hours
+    if settings.log_retention_ms != SETTINGS["log.retention.ms"].default:
+        return settings.log_retention_ms
+    return hours * HOUR_MS if hours >= 0 else -1
 
 
 def _node_id_of_pod(role: str, pod: str) -> int:

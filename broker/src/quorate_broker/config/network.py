@@ -151,13 +151,14 @@ def resolve_listener(listener: Listener, pod: str, node_id: int) -> Listener:
             )
         address = Address(listener.host, listener.port)
     else:
-        address = parse_address(_fill(listener.advertised, pod, node_id))
+        address = parse_address(fill(listener.advertised, pod, node_id))
         if address.host in WILDCARD_HOSTS:
             raise ValueError(f"{listener.name}: clients cannot connect to {address.host}")
     return dataclasses.replace(listener, advertised_host=address.host, advertised_port=address.port)
 
 
-def _fill(template: str, pod: str, node_id: int) -> str:
+def fill(template: str, pod: str, node_id: int) -> str:
+    """An advertised address with its placeholders filled in; ValueError if that cannot be."""
     names = set(re.findall(r"\{([^{}]*)\}", template))
     if names - PLACEHOLDERS:
         raise ValueError(f"advertised knows {{pod}} and {{node_id}}, not {template!r}")

@@ -37,6 +37,7 @@ class Kind(enum.StrEnum):
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
+    NUMBER = "number"
     STRING = "string"
     STRINGS = "list of strings"
     SEEDS = "list of seeds"
@@ -77,6 +78,8 @@ class Setting:
                 return _parse_boolean(text)
             case Kind.INTEGER:
                 return self.check(_parse_integer(text))
+            case Kind.NUMBER:
+                return self.check(_parse_number(text))
             case Kind.STRING:
                 return self.check(text)
             case Kind.STRINGS | Kind.SEEDS:
@@ -93,6 +96,8 @@ class Setting:
                 return value
             case Kind.INTEGER:
                 return self._check_integer(value)
+            case Kind.NUMBER:
+                return self._check_number(value)
             case Kind.STRING:
                 return self._check_string(value)
             case Kind.STRINGS:
@@ -110,6 +115,15 @@ class Setting:
         if not low <= value <= high:
             raise ValueError(f"must be from {low} to {high}, not {value}")
         return value
+
+    def _check_number(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"must be a number, not {value!r}")
+        assert self.minimum is not None, "each has limits"
+        assert self.maximum is not None, "each has limits"
+        if not self.minimum <= value <= self.maximum:  # false for nan, too
+            raise ValueError(f"must be from {self.minimum} to {self.maximum}, not {value}")
+        return float(value)
 
     def _check_string(self, value: object) -> str:
         if not isinstance(value, str):
@@ -131,6 +145,13 @@ def _parse_integer(text: str) -> int:
         return int(text.strip(), 10)
     except ValueError:
         raise ValueError(f"must be an integer, not {text!r}") from None
+
+
+def _parse_number(text: str) -> float:
+    try:
+        return float(text.strip())
+    except ValueError:
+        raise ValueError(f"must be a number, not {text!r}") from None
 
 
 def _parse_toml(text: str) -> object:

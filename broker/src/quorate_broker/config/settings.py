@@ -3,193 +3,25 @@
 Kafka's name where Kafka has one; the alias is the Admin API's name. Scope `node` is read from this
 node's file; scope `cluster` lives in cluster metadata and the file only seeds it at genesis; scope
 `topic` is the cluster's default of a topic's own setting. A setting that nothing reads has no
-place here. Read next: `load`.
+place here. The first two parts are in `node_settings` and `storage_settings`. Read next: `load`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from quorate_broker.config.network import Address, Listener, Seed
-from quorate_broker.config.setting import MAX_INT64, Kind, Scope, Setting
-
-LISTENERS_DOC = (
-    "Ports of the Kafka API: tables with name, host, port, authentication (none) and advertised "
-    "(host:port told to clients; may hold {pod} and {node_id})"
-)
-
-
-def _row(name: str, kind: Kind, default: object, doc: str, **more: Any) -> Any:
-    more.setdefault("scope", Scope.NODE)
-    row = Setting(name=name, kind=kind, default=default, doc=doc, **more)
-    return dataclasses.field(default=default, metadata={"setting": row})
-
-
-def _string(name: str, default: str, doc: str, **more: Any) -> Any:
-    return _row(name, Kind.STRING, default, doc, **more)
-
-
-def _port(name: str, default: int, doc: str) -> Any:
-    return _row(name, Kind.INTEGER, default, doc, minimum=1, maximum=65535)
-
-
-def _shared(name: str, default: int, doc: str, **more: Any) -> Any:
-    """An integer of the whole cluster (or, with topic_name, the default of a topic's own)."""
-    scope = Scope.TOPIC if "topic_name" in more else Scope.CLUSTER
-    more.setdefault("minimum", 1)
-    return _row(name, Kind.INTEGER, default, doc, scope=scope, **more)
+from quorate_broker.config.network import Address, parse_address
+from quorate_broker.config.rows import row, shared
+from quorate_broker.config.setting import MAX_INT64, Kind, Setting
+from quorate_broker.config.storage_settings import StorageSettings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(StorageSettings):
     """All settings of one node, checked. `settings["num.partitions"]` = `.num_partitions`."""
 
-    # who this node is
-    node_role: str = _string(
-        "node.role",
-        "broker",
-        "broker: stores partitions, votes, can lead. flanking: a client beside the brokers",
-        choices=("broker", "flanking"),
-    )
-    node_id: int = _row(
-        "node.id",
-        Kind.INTEGER,
-        0,
-        "Brokers 1 to 99, flanking nodes from 101; 0: the ordinal of the pod's name + 1 "
-        "(flanking: + 101)",
-        alias="node_id",
-        minimum=0,
-        maximum=1_000_000,
-    )
-    pod_name: str = _string(
-        "pod.name", "", "Name of the pod; gives the node id by its ordinal, and fills in {pod}"
-    )
-    cluster_id: str = _string(
-        "cluster.id",
-        "",
-        "The cluster this node belongs to. Empty: a seed with an empty disk may form a new one; "
-        "given: it may only join",
-        alias="cluster_id",
-    )
-    data_dir: str = _string(
-        "data.dir", "/var/lib/quorate", "Where a broker keeps everything", alias="data_directory"
-    )
-    rack: str = _string("rack", "", "The failure domain (zone) this node is in", alias="rack")
-    log_level: str = _string(
-        "log.level", "info", "How much is logged", choices=("debug", "info", "warning", "error")
-    )
-
-    # where it listens
-    listeners: tuple[Listener, ...] = _row(
-        "listeners", Kind.LISTENERS, (), LISTENERS_DOC, alias="kafka_api"
-    )
-    seeds: tuple[Seed, ...] = _row(
-        "seeds",
-        Kind.SEEDS,
-        (),
-        "The brokers that form the cluster, id@host:port of their traffic between brokers; a "
-        "broker with no seeds never forms one",
-        alias="seed_servers",
-    )
-    rpc_host: str = _string("rpc.host", "0.0.0.0", "Bind address of traffic between brokers")
-    rpc_port: int = _port("rpc.port", 33145, "Port of traffic between brokers")
-    admin_host: str = _string("admin.host", "0.0.0.0", "Bind address of the Admin API")
-    admin_port: int = _port("admin.port", 9644, "Port of the Admin API")
-    proxy_host: str = _string("proxy.host", "0.0.0.0", "Bind address of the HTTP Proxy")
-    proxy_port: int = _port("proxy.port", 8082, "Port of the HTTP Proxy")
-
-    # flanking nodes: how they reach the brokers
-    bootstrap_servers: tuple[str, ...] = _row(
-        "bootstrap.servers", Kind.STRINGS, (), "Flanking: host:port of brokers' Kafka API"
-    )
-    admin_urls: tuple[str, ...] = _row(
-        "admin.urls", Kind.STRINGS, (), "Flanking: http://host:port of brokers' Admin API"
-    )
-
-    # topics
-    num_partitions: int = _shared(
-        "num.partitions",
-        4,
-        "Partitions of a topic that is created without a number",
-        alias="default_topic_partitions",
-        maximum=10_000,
-    )
-    default_replication_factor: int = _shared(
-        "default.replication.factor",
-        -1,
-        "Replicas of a topic that is created without a number; -1: by the number of seeds, at "
-        "most 3",
-        alias="default_topic_replications",
-        minimum=-1,
-        maximum=9,
-    )
-    auto_create_topics_enable: bool = _row(
-        "auto.create.topics.enable",
-        Kind.BOOLEAN,
-        True,
-        "Asking for the metadata of a topic that does not exist creates it",
-        alias="auto_create_topics_enabled",
-        scope=Scope.CLUSTER,
-    )
-    min_insync_replicas: int = _shared(
-        "min.insync.replicas",
-        1,
-        "Replicas that acks=all waits for: always a majority, whatever stands here; more than a "
-        "majority is not waited for yet",
-        topic_name="min.insync.replicas",
-        maximum=9,
-    )
-    message_max_bytes: int = _shared(
-        "message.max.bytes",
-        1_048_588,
-        "Largest record batch a producer may send",
-        alias="kafka_batch_max_bytes",
-        topic_name="max.message.bytes",
-        unit="bytes",
-        maximum=100 * 1024 * 1024,
-    )
-
-    # logs
-    log_segment_bytes: int = _shared(
-        "log.segment.bytes",
-        1024 * 1024 * 1024,
-        "A segment is closed before it grows beyond this",
-        alias="log_segment_size",
-        topic_name="segment.bytes",
-        unit="bytes",
-        minimum=1024,
-        maximum=(1 << 31) - 1,
-    )
-    log_index_interval_bytes: int = _shared(
-        "log.index.interval.bytes",
-        4096,
-        "An index entry is written at most once in so many bytes",
-        topic_name="index.interval.bytes",
-        unit="bytes",
-        minimum=64,
-        maximum=1 << 30,
-    )
-    log_preallocate_bytes: int = _row(
-        "log.preallocate.bytes",
-        Kind.INTEGER,
-        16 * 1024 * 1024,
-        "Segments grow on disk in chunks of this size, trimmed when closed",
-        unit="bytes",
-        minimum=0,
-        maximum=1 << 30,
-    )
-    disk_threads: int = _row(
-        "disk.threads",
-        Kind.INTEGER,
-        4,
-        "Threads that write and sync",
-        minimum=1,
-        maximum=64,
-    )
-
     # requests
-    socket_request_max_bytes: int = _row(
+    socket_request_max_bytes: int = row(
         "socket.request.max.bytes",
         Kind.INTEGER,
         100 * 1024 * 1024,
@@ -199,7 +31,7 @@ class Settings:
         minimum=1024,
         maximum=(1 << 31) - 1,
     )
-    fetch_max_bytes: int = _row(
+    fetch_max_bytes: int = row(
         "fetch.max.bytes",
         Kind.INTEGER,
         55 * 1024 * 1024,
@@ -209,7 +41,7 @@ class Settings:
         minimum=1024,
         maximum=(1 << 31) - 1,
     )
-    max_connections: int = _row(
+    max_connections: int = row(
         "max.connections",
         Kind.INTEGER,
         10_000,
@@ -218,7 +50,7 @@ class Settings:
         minimum=1,
         maximum=1_000_000,
     )
-    proxy_request_max_bytes: int = _row(
+    proxy_request_max_bytes: int = row(
         "proxy.request.max.bytes",
         Kind.INTEGER,
         4 * 1024 * 1024,
@@ -227,7 +59,7 @@ class Settings:
         minimum=1024,
         maximum=1 << 30,
     )
-    proxy_produce_timeout_ms: int = _row(
+    proxy_produce_timeout_ms: int = row(
         "proxy.produce.timeout.ms",
         Kind.INTEGER,
         10_000,
@@ -238,7 +70,7 @@ class Settings:
     )
 
     # consensus
-    raft_heartbeat_interval_ms: int = _row(
+    raft_heartbeat_interval_ms: int = row(
         "raft.heartbeat.interval.ms",
         Kind.INTEGER,
         150,
@@ -248,7 +80,7 @@ class Settings:
         minimum=10,
         maximum=60_000,
     )
-    raft_election_timeout_ms: int = _row(
+    raft_election_timeout_ms: int = row(
         "raft.election.timeout.ms",
         Kind.INTEGER,
         750,
@@ -258,7 +90,7 @@ class Settings:
         minimum=50,
         maximum=300_000,
     )
-    replica_lag_time_max_ms: int = _shared(
+    replica_lag_time_max_ms: int = shared(
         "replica.lag.time.max.ms",
         10_000,
         "A follower that has not caught up for this long is not in sync",
@@ -268,14 +100,14 @@ class Settings:
     )
 
     # groups
-    offsets_topic_num_partitions: int = _shared(
+    offsets_topic_num_partitions: int = shared(
         "offsets.topic.num.partitions",
         16,
         "Partitions of __consumer_offsets, fixed when it is first used",
         alias="group_topic_partitions",
         maximum=10_000,
     )
-    offsets_topic_replication_factor: int = _shared(
+    offsets_topic_replication_factor: int = shared(
         "offsets.topic.replication.factor",
         -1,
         "Replicas of __consumer_offsets; -1: by the number of seeds, at most 3",
@@ -283,21 +115,21 @@ class Settings:
         minimum=-1,
         maximum=9,
     )
-    group_min_session_timeout_ms: int = _shared(
+    group_min_session_timeout_ms: int = shared(
         "group.min.session.timeout.ms",
         6_000,
         "Shortest session a member of a group may ask for",
         alias="group_min_session_timeout_ms",
         unit="ms",
     )
-    group_max_session_timeout_ms: int = _shared(
+    group_max_session_timeout_ms: int = shared(
         "group.max.session.timeout.ms",
         1_800_000,
         "Longest session a member of a group may ask for",
         alias="group_max_session_timeout_ms",
         unit="ms",
     )
-    group_initial_rebalance_delay_ms: int = _shared(
+    group_initial_rebalance_delay_ms: int = shared(
         "group.initial.rebalance.delay.ms",
         0,
         "How long the first member of a group waits for others; Kafka's own default is 3000",
@@ -305,24 +137,24 @@ class Settings:
         unit="ms",
         minimum=0,
     )
-    group_max_size: int = _shared(
+    group_max_size: int = shared(
         "group.max.size", 10_000, "Members that one group may have", maximum=1_000_000
     )
-    offsets_retention_minutes: int = _shared(
+    offsets_retention_minutes: int = shared(
         "offsets.retention.minutes",
         7 * 24 * 60,
         "How long committed offsets outlive the last member of their group",
         unit="minutes",
         maximum=(1 << 31) - 1,
     )
-    offsets_retention_check_interval_ms: int = _shared(
+    offsets_retention_check_interval_ms: int = shared(
         "offsets.retention.check.interval.ms",
         600_000,
         "How often offsets are looked through for those that may go",
         alias="group_offset_retention_check_ms",
         unit="ms",
     )
-    offset_metadata_max_bytes: int = _shared(
+    offset_metadata_max_bytes: int = shared(
         "offset.metadata.max.bytes",
         4096,
         "Longest note that may be committed beside an offset",
@@ -337,7 +169,9 @@ class Settings:
 
     @property
     def rpc_advertised(self) -> Address:
-        """Where other brokers reach this one: its own seed entry, or else where it binds."""
+        """Where other brokers reach this one: as written, its own seed entry, where it binds."""
+        if self.rpc_advertised_address:
+            return parse_address(self.rpc_advertised_address)
         own = [seed for seed in self.seeds if seed.node_id == self.node_id]
         return own[0].address if own else Address(self.rpc_host, self.rpc_port)
 

@@ -89,6 +89,9 @@ class Gossiping:
         gossip = msgspec.msgpack.decode(body, type=Gossip)
         for lead in gossip.leads:
             self._leaders.learn(lead)
+        self._leaders.short.discard(teller)
+        if gossip.short:
+            self._leaders.short.add(teller)
         if gossip.full:
             self._wake_unclaimed(teller, gossip.leads)
         self._flank.hear(gossip.flanking, gossip.term)
@@ -111,5 +114,6 @@ class Gossiping:
         )
 
     def _tell(self, leads: Iterable[Lead], full: bool = False) -> None:
-        gossip = Gossip(tuple(leads), self._flank.gossip(), self._flank.term, full)
+        short = self._peers.me.node_id in self._leaders.short
+        gossip = Gossip(tuple(leads), self._flank.gossip(), self._flank.term, full, short)
         self._peers.broadcast(msgspec.msgpack.encode(gossip))

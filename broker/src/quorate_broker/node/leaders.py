@@ -31,13 +31,14 @@ class Gossip(msgspec.Struct, frozen=True):
     """What one broker tells all others: on change, every few seconds, and on a new connection.
 
     `flanking` is None from everyone but the metadata leader; `term` is the term of its leadership.
-    `full`: `leads` is everything that the broker leads.
+    `full`: `leads` is everything that the broker leads. `short`: its disk is about to be full.
     """
 
     leads: tuple[Lead, ...] = ()
     flanking: tuple[FlankingNode, ...] | None = None
     term: int = -1
     full: bool = False
+    short: bool = False
 
 
 _NOBODY = Leadership()
@@ -54,6 +55,8 @@ class Leaders:
         self._table: dict[str, Leadership] = {}
         self._deleted: dict[str, None] = {}
         self.version = 0
+        self.short: set[int] = set()
+        """Brokers without room on their disks: nothing is to be handed to them."""
 
     def __len__(self) -> int:
         return len(self._table)

@@ -17,7 +17,7 @@ import importlib.metadata
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 
 import msgspec
 
@@ -43,10 +43,13 @@ from quorate_broker.node.disks import Disks
 from quorate_broker.node.flank import Flank
 from quorate_broker.node.formation import Formation
 from quorate_broker.node.gossip import Gossiping
+from quorate_broker.node.housekeeping import Housekeeping
 from quorate_broker.node.leaders import Leaders
+from quorate_broker.node.mending import Mending
 from quorate_broker.node.neighbours import Neighbours
 from quorate_broker.node.replicas import Replicas
 from quorate_broker.node.requests import Requests
+from quorate_broker.node.room import Room
 from quorate_broker.node.settings import metadata_log, metadata_raft
 from quorate_broker.node.steering import Steering
 from quorate_broker.node.transfer import Transfers
@@ -130,6 +133,7 @@ class Node:
         self._parts: Parts | None = None
         self._early: list[tuple[Peer, str, Message]] = []
         self._gossip: Gossiping | None = None
+        self._mending: Mending | None = None
         self._topics: dict[uuid.UUID, int] = {}
         """Partitions of each topic, as seen in metadata last."""
         self._replicas: Replicas | None = None
@@ -204,9 +208,8 @@ class Node:
             stack.push_async_callback(parts.shelf.close)
             ticker = tasks.create_task(self._tick(), name="ticker")
             stack.callback(ticker.cancel)
-            assert self._replicas is not None
-            for name, work in (("replicas", self._replicas), ("steering", self._steering)):
-                keeper = tasks.create_task(work.run(), name=name)
+            for name, work in self._works(parts).items():
+                keeper = tasks.create_task(work, name=name)
                 stack.callback(keeper.cancel)
             await parts.controller.form(genesis, self._peers)
             await registration.register(parts, self._view.version)
@@ -219,6 +222,18 @@ class Node:
             self._view.serving = False
             if not (self._disks.journal_lost or self._retired):
                 await self._transfers.give_up_all(HAND_OVER_MS)
+
+    def _works(self, parts: Parts) -> dict[str, Coroutine[None, None, None]]:
+        """What goes on as long as this node is a member."""
+        assert self._replicas is not None
+        assert self._mending is not None
+        return {
+            "replicas": self._replicas.run(),
+            "steering": self._steering.run(),
+            "room": self._room.run(parts.shelf, parts.peers, parts.leaders),
+            "mending": self._mending.run(),
+            "housekeeping": Housekeeping(parts, self._disks, self._room).run(),
+        }
 
     def _open_datadir(self) -> DataDir:
         incarnation = str(seams.new_uuid(self._random))
@@ -269,6 +284,8 @@ class Node:
             ),
             self,
         )
+        self._room = Room(self._settings, self._disks, self._datadir, self._room_changed)
+        self._mending = Mending(shelf, self._room, self._clock, self._has_others)
         wanted = shelves.Wanted(
             shelves.METADATA_TOPIC,
             0,
@@ -377,6 +394,21 @@ class Node:
         for topic_id, topic in image.topics_by_id.items():
             self._topics[topic_id] = len(topic.partitions)
 
+    def _has_others(self, partition: Partition) -> bool:
+        """Whether another broker should have what a replica here has."""
+        members = {peer.node_id for peer in partition.replica.members.all}
+        if partition.group == shelves.METADATA_GROUP:
+            members.update(seed.node_id for seed in self._settings.seeds)
+        return bool(members - {self._settings.node_id})
+
+    def _room_changed(self) -> None:
+        (self._leaders.short.add if self._room.is_short else self._leaders.short.discard)(
+            self._settings.node_id
+        )
+        if self._gossip is not None:
+            self._gossip.tell_all()
+        self._view.refresh_soon()
+
     def _flanking_changed(self) -> None:
         if self._gossip is not None:
             self._gossip.tell_flanking()
@@ -398,7 +430,8 @@ class Node:
             self._gossip.in_sync_changed(partition)
 
     def partition_failed(self, partition: Partition, error: Exception) -> None:
-        if partition.group == shelves.METADATA_GROUP:
+        mended = self._mending is not None and self._mending.failed(partition, error)
+        if partition.group == shelves.METADATA_GROUP and not mended:
             self._fail("the log of the cluster's metadata", error)  # blind from here on
         self._view.refresh_soon()
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from quorate_broker import config
+from quorate_broker.log.cleaner import CleanerPolicy
 from quorate_broker.log.log import LogSettings
 from quorate_broker.raft.settings import RaftSettings
 
 METADATA_SEGMENT_BYTES = 64 << 20
 METADATA_PREALLOCATE_BYTES = 1 << 20
+BYTES_PER_KEY = 130
+"""What the cleaner keeps in memory of a key."""
 
 
 def topic_log(settings: config.Settings, topic: Mapping[str, str]) -> LogSettings:
@@ -20,6 +24,47 @@ def topic_log(settings: config.Settings, topic: Mapping[str, str]) -> LogSetting
             topic.get("index.interval.bytes", settings.log_index_interval_bytes)
         ),
         preallocate_bytes=settings.log_preallocate_bytes,
+        segment_ms=int(topic.get("segment.ms", settings.log_roll_ms)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What of a partition may be deleted, and whether it is compacted; -1: no limit."""
+
+    ms: int
+    bytes: int
+    compacts: bool
+
+    @property
+    def deletes(self) -> bool:
+        return self.ms >= 0 or self.bytes >= 0
+
+
+def topic_retention(settings: config.Settings, topic: Mapping[str, str]) -> Retention:
+    """A topic's own settings win; without `delete` in its policy nothing is deleted."""
+    policy = topic.get("cleanup.policy", settings.log_cleanup_policy).split(",")
+    if "delete" not in policy:
+        return Retention(-1, -1, "compact" in policy)
+    return Retention(
+        ms=int(topic.get("retention.ms", settings.log_retention_ms)),
+        bytes=int(topic.get("retention.bytes", settings.log_retention_bytes)),
+        compacts="compact" in policy,
+    )
+
+
+def topic_cleaner(settings: config.Settings, topic: Mapping[str, str]) -> CleanerPolicy:
+    """How a compacted topic is cleaned."""
+    lag_ms = settings.log_cleaner_min_compaction_lag_ms
+    longest_ms = settings.log_cleaner_max_compaction_lag_ms
+    ratio = settings.log_cleaner_min_cleanable_ratio
+    kept_ms = settings.log_cleaner_delete_retention_ms
+    return CleanerPolicy(
+        min_cleanable_dirty_ratio=float(topic.get("min.cleanable.dirty.ratio", ratio)),
+        delete_retention_ms=int(topic.get("delete.retention.ms", kept_ms)),
+        min_compaction_lag_ms=int(topic.get("min.compaction.lag.ms", lag_ms)),
+        max_compaction_lag_ms=int(topic.get("max.compaction.lag.ms", longest_ms)),
+        map_keys=settings.log_cleaner_dedupe_buffer_size // BYTES_PER_KEY,
     )
 
 
@@ -28,6 +73,7 @@ def metadata_log(settings: config.Settings) -> LogSettings:
         segment_bytes=METADATA_SEGMENT_BYTES,
         index_interval_bytes=settings.log_index_interval_bytes,
         preallocate_bytes=min(METADATA_PREALLOCATE_BYTES, settings.log_preallocate_bytes),
+        segment_ms=settings.log_roll_ms,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import random
 import uuid
@@ -94,6 +95,9 @@ class Shelf:
         self._outside = outside
         self._partitions: dict[str, Partition] = {}
         self._by_place: dict[tuple[uuid.UUID, int], Partition] = {}
+        self._wanted: dict[str, Wanted] = {}
+        self._folders = asyncio.Lock()
+        """Held while a folder is taken away, or opened a second time."""
         self._early: dict[str, list[tuple[Peer, Message]]] = {}
         self._early_until_ms = 0
         self._deadlines = Deadlines(parts.clock, self.tick)
@@ -124,8 +128,7 @@ class Shelf:
         """Open (recover, or make) one replica; the preferred leader of a new one stands at once."""
         group = group_name(wanted.topic_id, wanted.index)
         replica = await self._parts.disks.call(lambda: self._recover(group, wanted))
-        if replica.log.corrupt is not None:
-            log.error("%s is corrupt and takes no part: %s", group, replica.log.corrupt)
+        self._wanted[group] = wanted
         partition = self._partitions[group] = Partition(replica, self)
         self._by_place[wanted.topic_id, wanted.index] = partition
         self._drop_old_messages()
@@ -135,6 +138,8 @@ class Shelf:
         if is_new and wanted.founders and _peer(wanted.founders[0]) == self._parts.me:
             partition.campaign()
         partition.kick()  # from here on its deadline is known
+        if isinstance(replica.error, Exception):
+            self.partition_failed(partition, replica.error)
         return partition
 
     def _recover(self, group: str, wanted: Wanted) -> Replica:
@@ -149,9 +154,14 @@ class Shelf:
 
     async def remove(self, topic_id: uuid.UUID, index: int) -> None:
         """Close a replica whose topic is gone, and delete its files."""
+        async with self._folders:
+            await self._remove(topic_id, index)
+
+    async def _remove(self, topic_id: uuid.UUID, index: int) -> None:
         group = group_name(topic_id, index)
         partition = self._partitions.pop(group, None)
         self._by_place.pop((topic_id, index), None)
+        self._wanted.pop(group, None)
         if partition is not None:
             self._deadlines.forget(partition)
             partition.close()
@@ -159,6 +169,32 @@ class Shelf:
             await self._close_log(partition)
         self._parts.disks.forget(group)
         await self._parts.disks.call(lambda: self._parts.datadir.remove_group(topic_id, index))
+
+    async def reopen(self, partition: Partition, *, set_aside: bool) -> bool:
+        """Recover the log of a replica that failed; with `set_aside` begin a hollow one instead.
+
+        The partition stays the same, with another replica. False when it is gone meanwhile.
+        """
+        async with self._folders:
+            wanted = self._wanted.get(partition.group)
+            if wanted is None or self._partitions.get(partition.group) is not partition:
+                return False
+            await partition.settled()
+            await self._close_log(partition)
+            if set_aside:
+                wanted = dataclasses.replace(wanted, founders=None)
+                self._wanted[partition.group] = wanted
+                await self._parts.disks.call(lambda: self._set_aside(partition.group, wanted))
+            recover = lambda: self._recover(partition.group, wanted)  # noqa: E731
+            replica = await self._parts.disks.call(recover)
+            partition.begin_again(replica)
+            if isinstance(replica.error, Exception):
+                self.partition_failed(partition, replica.error)
+            return True
+
+    def _set_aside(self, group: str, wanted: Wanted) -> None:
+        where = self._parts.datadir.retire_group(wanted.topic_id, wanted.index, "corrupt")
+        log.warning("%s: what was here is now %s", group, where)
 
     async def close(self) -> None:
         """Close every log: trimmed, with a checkpoint."""

@@ -34,6 +34,7 @@ from quorate_broker.wire import batch as batches
 log = logging.getLogger(__name__)
 
 NO_LEADER = -1
+NO_ROOM = "the disk of this broker is about to be full"
 
 T = TypeVar("T")
 
@@ -93,6 +94,7 @@ class Partition:
         self._watchers: dict[Callable[[], None], None] = {}
         self._believed_term = replica.term
         self._in_sync: frozenset[int] = frozenset()
+        self._paused = False
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -140,6 +142,8 @@ class Partition:
         try:
             if self._closed:  # nobody would ever answer
                 raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
+            if self._paused and self.is_leader:
+                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, NO_ROOM)
             written = self.replica.propose(batch, header)
         except KafkaError as error:
             future.set_exception(error)
@@ -239,6 +243,40 @@ class Partition:
 
     def transfer_leadership(self, target: int | None) -> None:
         self.replica.transfer_leadership(target, self._ports.clock.monotonic_ms())
+        self.kick()
+
+    @property
+    def paused(self) -> bool:
+        """No records are taken, for want of room on the disk."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if self._paused != paused:
+            self._paused = paused
+            setattr(self.replica, "paused", paused)  # noqa: B010
+            self.kick()
+
+    def move_start(self, offset: int) -> None:
+        """As leader: begin the log there. KafkaError OFFSET_OUT_OF_RANGE, or it does not lead."""
+        move = getattr(self.replica, "move_start", None)
+        if move is not None:
+            move(offset, self._ports.clock.monotonic_ms())
+        self.kick()
+
+    @property
+    def held_by_all(self) -> int:
+        """The offset below which all members are known to hold the log; 0 where nobody knows."""
+        return int(getattr(self.replica, "held_by_all", 0))
+
+    def begin_again(self, replica: Replica) -> None:
+        """Another replica takes the place of one that failed: its log was opened anew."""
+        assert self.replica.error is not None, "one that takes part is not replaced"
+        self.replica = replica
+        setattr(replica, "paused", self._paused)  # noqa: B010
+        self._believed_term = replica.term
+        self._in_sync = frozenset()
+        self._tell_watchers()
         self.kick()
 
     def close(self) -> None:

@@ -1,0 +1,87 @@
+"""Settings of one node: who it is, where it listens. Read next: `storage_settings`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from quorate_broker.config.network import Listener, Seed
+from quorate_broker.config.rows import port, row, string
+from quorate_broker.config.setting import Kind
+
+LISTENERS_DOC = (
+    "Ports of the Kafka API: tables with name, host, port, authentication (none) and advertised "
+    "(host:port told to clients; may hold {pod} and {node_id})"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """The first part of `settings.Settings`."""
+
+    # who this node is
+    node_role: str = string(
+        "node.role",
+        "broker",
+        "broker: stores partitions, votes, can lead. flanking: a client beside the brokers",
+        choices=("broker", "flanking"),
+    )
+    node_id: int = row(
+        "node.id",
+        Kind.INTEGER,
+        0,
+        "Brokers 1 to 99, flanking nodes from 101; 0: the ordinal of the pod's name + 1 "
+        "(flanking: + 101)",
+        alias="node_id",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    pod_name: str = string(
+        "pod.name", "", "Name of the pod; gives the node id by its ordinal, and fills in {pod}"
+    )
+    cluster_id: str = string(
+        "cluster.id",
+        "",
+        "The cluster this node belongs to. Empty: a seed with an empty disk may form a new one; "
+        "given: it may only join",
+        alias="cluster_id",
+    )
+    data_dir: str = string(
+        "data.dir", "/var/lib/quorate", "Where a broker keeps everything", alias="data_directory"
+    )
+    rack: str = string("rack", "", "The failure domain (zone) this node is in", alias="rack")
+    log_level: str = string(
+        "log.level", "info", "How much is logged", choices=("debug", "info", "warning", "error")
+    )
+
+    # where it listens
+    listeners: tuple[Listener, ...] = row(
+        "listeners", Kind.LISTENERS, (), LISTENERS_DOC, alias="kafka_api"
+    )
+    seeds: tuple[Seed, ...] = row(
+        "seeds",
+        Kind.SEEDS,
+        (),
+        "The brokers that form the cluster, id@host:port of their traffic between brokers; a "
+        "broker with no seeds never forms one",
+        alias="seed_servers",
+    )
+    rpc_host: str = string("rpc.host", "0.0.0.0", "Bind address of traffic between brokers")
+    rpc_port: int = port("rpc.port", 33145, "Port of traffic between brokers")
+    rpc_advertised_address: str = string(
+        "rpc.advertised.address",
+        "",
+        "host:port under which other brokers reach this one; may hold {pod} and {node_id}. Empty: "
+        "its own entry among the seeds, or else where it binds",
+    )
+    admin_host: str = string("admin.host", "0.0.0.0", "Bind address of the Admin API")
+    admin_port: int = port("admin.port", 9644, "Port of the Admin API")
+    proxy_host: str = string("proxy.host", "0.0.0.0", "Bind address of the HTTP Proxy")
+    proxy_port: int = port("proxy.port", 8082, "Port of the HTTP Proxy")
+
+    # flanking nodes: how they reach the brokers
+    bootstrap_servers: tuple[str, ...] = row(
+        "bootstrap.servers", Kind.STRINGS, (), "Flanking: host:port of brokers' Kafka API"
+    )
+    admin_urls: tuple[str, ...] = row(
+        "admin.urls", Kind.STRINGS, (), "Flanking: http://host:port of brokers' Admin API"
+    )

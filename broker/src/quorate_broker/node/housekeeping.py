@@ -1,0 +1,249 @@
+"""What is done to logs behind their clients' backs: old segments go, keys are compacted, bytes are
+read over for rot, changed settings take effect.
+
+    retention   the leader of a partition asks its log where it may begin by the topic's limits, and
+                moves the start there by an entry, so that no failover brings anything back
+    cleaning    each replica for itself, one log at a time in this broker
+    scrubbing   each sealed segment once in `log.scrub.interval.ms`
+
+All of it is slow on purpose, and has a thread of its own. Read next: `log.cleaner`, `log.scrub`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+
+from quorate_broker import seams
+from quorate_broker.cluster.image import Topic
+from quorate_broker.errors import KafkaError
+from quorate_broker.log import cleaner
+from quorate_broker.log.errors import CorruptLogError
+from quorate_broker.log.scrub import Damage, Scrub
+from quorate_broker.node.context import Parts
+from quorate_broker.node.disks import Disks
+from quorate_broker.node.mending import NO_ROOM
+from quorate_broker.node.room import Room
+from quorate_broker.node.settings import topic_cleaner, topic_log, topic_retention
+from quorate_broker.node.workers import Way
+from quorate_broker.partition.replica import CorruptReplica
+from quorate_broker.partition.shell import Partition
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 2.0
+"""For settings that changed and segments that are new."""
+SCRUB_STEP_BYTES = 1 << 20
+
+
+class Throttle:
+    """Lets a worker's thread do so many bytes a second, and no longer once `stop` is set."""
+
+    def __init__(self, clock: seams.Clock, bytes_per_s: int, stop: threading.Event) -> None:
+        self._clock = clock
+        self._bytes_per_s = bytes_per_s
+        self._stop = stop
+        self._began_ms = clock.monotonic_ms()
+        self._bytes = 0
+
+    def spent(self, size: int) -> None:
+        self._bytes += size
+        due_ms = self._began_ms + self._bytes * 1000 // self._bytes_per_s
+        ahead_ms = due_ms - self._clock.monotonic_ms()
+        if ahead_ms > 0:
+            self._stop.wait(ahead_ms / 1000)
+
+
+class Housekeeping:
+    """One per broker; `run` is its task."""
+
+    def __init__(self, parts: Parts, disks: Disks, room: Room) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._disks = disks
+        self._room = room
+        self._configs: dict[uuid.UUID, Mapping[str, str]] = {}
+        self._segments: dict[Partition, int] = {}
+        self._retention_due_ms = 0
+        self._stop = threading.Event()
+        self._cleaning: cleaner.Cleaning | None = None
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep(), name="retention")
+                tasks.create_task(self._clean(), name="cleaner")
+                tasks.create_task(self._scrub(), name="scrubber")
+        finally:
+            self._stop.set()  # nobody waits for the bytes of a throttled thread
+            if self._cleaning is not None:
+                self._cleaning.stop()
+
+    def _hosted(self) -> Iterator[tuple[Topic, Partition]]:
+        """Replicas here that take part, with their topics."""
+        shelf = self._parts.shelf
+        for topic in tuple(self._parts.controller.image.topics.values()):
+            for info in topic.partitions:
+                partition = shelf.get(topic.id, info.index)
+                if partition is not None and partition.replica.error is None:
+                    yield topic, partition
+
+    # -- settings and retention
+
+    async def _keep(self) -> None:
+        while True:
+            now_ms = self._parts.clock.monotonic_ms()
+            everyone = now_ms >= self._retention_due_ms
+            if everyone:
+                self._retention_due_ms = now_ms + self._settings.log_retention_check_interval_ms
+            self.look(everyone)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def look(self, everyone: bool) -> None:
+        """See to new settings, and to retention: of all partitions, or of those that grew."""
+        grown: dict[Partition, int] = {}
+        for topic, partition in self._hosted():
+            replica = partition.replica
+            if topic.config != self._configs.get(topic.id):
+                replica.log.settings = topic_log(self._settings, topic.config)
+            grown[partition] = count = len(replica.log.segments)
+            if partition.is_leader and (everyone or count != self._segments.get(partition)):
+                self._trim(topic, partition)
+        self._segments = grown
+        topics = self._parts.controller.image.topics_by_id
+        self._configs = {topic_id: topic.config for topic_id, topic in topics.items()}
+
+    def _trim(self, topic: Topic, partition: Partition) -> None:
+        """Move the log's start to where the topic's limits allow."""
+        limits = topic_retention(self._settings, topic.config)
+        if not limits.deletes:
+            return
+        found = partition.replica.log
+        start = found.retention_start(
+            self._parts.clock.wall_ms(), limits.ms, limits.bytes, partition.high_watermark
+        )
+        if start <= found.start_offset or any(start <= offset for _, offset in found.starts):
+            return
+        try:
+            partition.move_start(start)
+        except KafkaError as error:
+            log.info("%s keeps its old segments for now: %s", partition.group, error)
+
+    # -- cleaning
+
+    async def _clean(self) -> None:
+        backoff_s = self._settings.log_cleaner_backoff_ms / 1000
+        while self._settings.log_cleaner_enable:
+            cleaned = 0
+            for topic, partition in tuple(self._hosted()):
+                if topic_retention(self._settings, topic.config).compacts:
+                    cleaned += await self.clean(topic, partition)
+            if not cleaned:
+                await asyncio.sleep(max(backoff_s, LOOK_EVERY_S))
+
+    async def clean(self, topic: Topic, partition: Partition) -> bool:
+        """Clean one log, if that is worth its while. Whether it was."""
+        if self._room.is_short or partition.replica.error is not None:
+            return False
+        found = partition.replica.log
+        policy = topic_cleaner(self._settings, topic.config)
+        committed = min(partition.high_watermark, found.next_offset)
+        wall_ms = self._parts.clock.wall_ms()
+        cleaning = cleaner.plan(found, policy, wall_ms, committed, partition.held_by_all)
+        if cleaning is None:
+            return False
+        rate = self._settings.log_cleaner_io_max_bytes_per_second
+        throttle = Throttle(self._parts.clock, rate, self._stop)
+        self._cleaning = cleaning
+        try:
+            cleaned = await self._disks.call(lambda: cleaning.run(throttle.spent), Way.SLOW)
+        except (OSError, CorruptLogError) as error:
+            self._cleaning_failed(partition, cleaning, error)
+            return False
+        finally:
+            self._cleaning = None
+        if cleaned is None or partition.replica.log is not found or found.failed is not None:
+            return False
+        found.swap(cleaned)
+        partition.kick()
+        _tell(partition, cleaned)
+        return True
+
+    def _cleaning_failed(
+        self, partition: Partition, cleaning: cleaner.Cleaning, error: OSError | CorruptLogError
+    ) -> None:
+        if not cleaning.is_current:
+            return  # retention took its files away
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            log.warning("%s is not compacted: %s", partition.group, error)
+        else:
+            _fence(partition, error)
+
+    # -- scrubbing
+
+    async def _scrub(self) -> None:
+        """Everything once in an interval, spread over it; each log first at a time by chance."""
+        interval_ms = self._settings.log_scrub_interval_ms
+        due: dict[Partition, int] = {}
+        while interval_ms > 0:
+            await asyncio.sleep(LOOK_EVERY_S)
+            now_ms = self._parts.clock.monotonic_ms()
+            hosted = {partition for _, partition in self._hosted()}
+            for partition in [one for one in due if one not in hosted]:
+                del due[partition]
+            for _, partition in self._hosted():
+                if partition not in due:
+                    due[partition] = now_ms + self._parts.random.randrange(interval_ms)
+            late = [(due_ms, number, one) for number, (one, due_ms) in enumerate(due.items())]
+            for due_ms, _, partition in heapq.nsmallest(1, late):
+                if due_ms <= now_ms:
+                    await self.scrub(partition)
+                    due[partition] = self._parts.clock.monotonic_ms() + interval_ms
+
+    async def scrub(self, partition: Partition) -> None:
+        """Read over the sealed segments of one log."""
+        found = partition.replica.log
+        round_ = Scrub(found)
+        rate = self._settings.log_scrub_max_bytes_per_second
+        while partition.replica.log is found and partition.replica.error is None:
+            before = round_.bytes_read
+            try:
+                damage = await self._disks.call(lambda: round_.step(SCRUB_STEP_BYTES), Way.SLOW)
+            except OSError as error:
+                _fence(partition, error)
+                return
+            if damage is None:
+                return
+            if partition.replica.log is found:
+                _judge(partition, [one for one in damage if round_.is_current(one)])
+            await asyncio.sleep((round_.bytes_read - before) / rate)
+
+
+def _judge(partition: Partition, damage: list[Damage]) -> None:
+    for one in damage:
+        log.error("%s: %s", partition.group, one.what)
+    bad = [one.what for one in damage if not one.harmless]
+    if bad:
+        _fence(partition, CorruptReplica(bad[0]))
+
+
+def _fence(partition: Partition, error: Exception) -> None:
+    if isinstance(error, CorruptLogError):
+        error = CorruptReplica(str(error))
+    partition.fail(error)
+
+
+def _tell(partition: Partition, cleaned: cleaner.Cleaned) -> None:
+    log.info(
+        "%s compacted to offset %d: %d KiB are %d, %d records and %d tombstones are gone",
+        partition.group,
+        cleaned.clean_to,
+        cleaned.bytes_before >> 10,
+        cleaned.bytes_after >> 10,
+        cleaned.records_removed,
+        cleaned.tombstones_removed,
+    )
