@@ -25,7 +25,7 @@ from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.files import COPY, carry_out, load_index, opened, sweep, write_index
 from quorate_broker.log.index import Place
 from quorate_broker.log.layout import Layout, Segment, segment_name
-from quorate_broker.log.scan import inspect_rest, sound_entries
+from quorate_broker.log.scan import data_end, inspect_rest, sound_entries
 from quorate_broker.log.told import Told
 from quorate_broker.wire.batch import HEADER_SIZE
 
@@ -173,16 +173,17 @@ class _Recovery:
         with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as handle:
             if later and self._was_copied(handle, source, later[0]):
                 return
+            end = data_end(self.disk, handle, source.begin)
             in_line = source.begin > 0 or source.base_offset == layout.next_offset
             start = Place(layout.next_offset, layout.next_index, source.begin)
             if in_line or (layout.segments and source.base_offset == layout.active.base_offset):
-                for found in sound_entries(self.disk, handle, start, layout.terms.last):
+                for found in sound_entries(self.disk, handle, start, layout.terms.last, end):
                     if source.segment is None:
                         source.segment = self._target(source)
                     layout.place(found.header, found.data)
                     source.end = found.end_position
                     self.scanned_batches += 1
-            rest = inspect_rest(self.disk, handle, source.end, layout.next_offset)
+            rest = inspect_rest(self.disk, handle, source.end, end, layout.next_offset)
         if rest.valid_at is not None:
             raise CorruptLogError(
                 f"{segment_name(source.base_offset)}: bad bytes at {source.end}, but a valid batch "

@@ -17,6 +17,7 @@ from quorate_broker.wire import batch
 from quorate_broker.wire.batch import HEADER_SIZE, BatchHeader
 
 _STEP = 1 << 20
+_LEAST_STEP = 64 << 10
 _MAGIC_AT = 16
 _MAGIC_BYTE = bytes([batch.MAGIC])
 
@@ -31,11 +32,31 @@ class Rest:
     """Position of a valid batch: the bytes before it are corrupt, not torn."""
 
 
-def sound_entries(disk: Disk, handle: int, place: Place, term: int) -> Iterator[Found]:
-    """Entries from `place` on, until one is not whole, not in line or of a term that went down."""
+def data_end(disk: Disk, handle: int, begin: int) -> int:
+    """A position behind which all is zeros, at most about twice as far from `begin` as need be.
+
+    Ask before any read: pages that were read, or read ahead, no longer count as a hole.
+    """
     end = disk.size(handle)
+    step = _LEAST_STEP
+    while begin + step < end:
+        if disk.next_data(handle, begin + step) is None:
+            return begin + step
+        step *= 2
+    return end
+
+
+def sound_entries(
+    disk: Disk, handle: int, place: Place, term: int, end: int | None = None
+) -> Iterator[Found]:
+    """Entries from `place` on, until one is not whole, not in line or of a term that went down.
+
+    None that begins at or behind `end` (`data_end`; the end of the file if not given).
+    """
+    end = disk.size(handle) if end is None else end
     while place.position < end:
-        chunk = memoryview(disk.pread(handle, _STEP, place.position))
+        step = min(_STEP, end - place.position)
+        chunk = memoryview(disk.pread(handle, step, place.position))
         at = 0
         while (header := _header(chunk, at)) is not None and at + header.size <= len(chunk):
             data = chunk[at : at + header.size]
@@ -79,20 +100,19 @@ def _in_line(place: Place, header: BatchHeader, data: memoryview) -> bool:
         return False
 
 
-def inspect_rest(disk: Disk, handle: int, begin: int, least_offset: int) -> Rest:
-    """Look at everything from `begin` to the end of the file; holes cost nothing.
+def inspect_rest(disk: Disk, handle: int, begin: int, end: int, least_offset: int) -> Rest:
+    """Look at everything from `begin` to `end` (`data_end`); holes cost nothing.
 
     A batch counts as valid if its CRC holds and it begins at or behind `least_offset`: older ones
     are bytes of a life before a truncation.
     """
-    end = disk.size(handle)
     last_byte = begin
     at = begin
     while at < end and (data_at := disk.next_data(handle, at)) is not None:
         # A header begins with zeros, which may lie in the hole; and windows overlap by one header.
-        window = max(at, data_at - HEADER_SIZE)
-        chunk = disk.pread(handle, _STEP + HEADER_SIZE, window)
-        content = len(chunk.rstrip(b"\0"))
+        window = min(max(at, data_at - HEADER_SIZE), end)
+        chunk = disk.pread(handle, min(_STEP, end - window) + HEADER_SIZE, window)
+        content = 0 if chunk == bytes(len(chunk)) else len(chunk.rstrip(b"\0"))
         if content:
             last_byte = max(last_byte, window + content)
             for found_at in _magic_places(chunk):
