@@ -1,5 +1,6 @@
 """Raft messages survive the wire, and nonsense is a ValueError."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from quorate_broker.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    Snapshot,
+    SnapshotReply,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -20,6 +23,9 @@ from quorate_broker.raft.messages import (
 
 terms = st.integers(0, 2**31 - 1)
 indexes = st.integers(-1, 2**62)
+counts = st.integers(0, 2**31 - 1)
+lives = st.integers(0, 2**62)
+times = st.integers(-(2**62), 2**62)
 messages = st.one_of(
     st.builds(PreVote, terms, indexes, terms),
     st.builds(PreVoteReply, terms, terms, st.booleans()),
@@ -32,10 +38,21 @@ messages = st.one_of(
         terms,
         indexes,
         st.lists(st.binary(min_size=1, max_size=40), max_size=5).map(tuple),
+        counts,
     ),
-    st.builds(AppendReply, terms, indexes, indexes, indexes, terms, indexes),
-    st.builds(Heartbeat, terms, indexes),
-    st.builds(HeartbeatReply, terms, indexes, indexes),
+    st.builds(AppendReply, terms, indexes, indexes, indexes, terms, indexes, lives, st.booleans()),
+    st.builds(Heartbeat, terms, indexes, times, st.booleans(), lives, indexes),
+    st.builds(HeartbeatReply, terms, indexes, indexes, times, st.booleans(), lives, st.booleans()),
+    st.builds(
+        lambda *head, chunk, more: Snapshot(*head, head[3] + len(chunk) + more, 7, chunk),
+        terms,
+        indexes,
+        terms,
+        st.integers(0, 1_000),
+        chunk=st.binary(max_size=40),
+        more=st.integers(0, 5),
+    ),
+    st.builds(SnapshotReply, terms, indexes, counts, lives),
     st.builds(TimeoutNow, terms),
 )
 
@@ -54,6 +71,28 @@ def test_any_bytes_are_a_message_or_a_value_error(head: bytes, bulk: bytes) -> N
         return
     again, buffers = encoding.encode(message)
     assert encoding.decode(again, memoryview(b"".join(buffers))) == message
+
+
+OLD = {
+    # (tag, fields) as the version before wrote them -> what this one reads
+    (5, 3, 4, 2, 4, (2,)): Append(3, 4, 2, 4, (b"ab",)),
+    (6, 3, 9, 8, -1, 0, -1): AppendReply(3, 9, 8),
+    (7, 3, 9): Heartbeat(3, 9),
+    (8, 3, 9, 8): HeartbeatReply(3, 9, 8),
+}
+
+
+@pytest.mark.parametrize("fields", OLD, ids=str)
+def test_heads_of_the_version_before_are_understood(fields: tuple[object, ...]) -> None:
+    bulk = b"ab" if fields[0] == 5 else b""
+    assert encoding.decode(msgspec.msgpack.encode(fields), memoryview(bulk)) == OLD[fields]
+
+
+@given(messages)
+def test_fields_of_a_version_to_come_are_passed_over(message: Message) -> None:
+    head, bulk = encoding.encode(message)
+    longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(head), "news", 7])
+    assert encoding.decode(longer, memoryview(b"".join(bulk))) == message
 
 
 @given(messages, st.data())
@@ -78,6 +117,12 @@ def test_lengths_that_do_not_add_up_are_refused(bulk: bytes) -> None:
     head, _ = encoding.encode(Append(1, -1, 0, -1, (b"ab", b"c")))
     with pytest.raises(ValueError, match="add up"):
         encoding.decode(head, memoryview(bulk))
+
+
+def test_a_piece_beyond_the_end_of_its_snapshot_is_refused() -> None:
+    head, _ = encoding.encode(Snapshot(1, 4, 1, 90, 100, 7, b"0123456789"))
+    with pytest.raises(ValueError, match="beyond its end"):
+        encoding.decode(head, memoryview(b"0123456789x"))
 
 
 def test_bytes_behind_a_message_without_entries_are_refused() -> None:

@@ -57,9 +57,17 @@ class ProducerTable:
         self._producers: dict[int, Producer] = {}
         self._undo: deque[tuple[int, int, Producer | None]] = deque()
         self._settled = settled_index
+        self.begin(settled_index, snapshot)
+
+    def begin(self, settled_index: int, snapshot: bytes) -> None:
+        """Forget everything: this is the table now. ValueError changes nothing."""
+        producers = {}
         if snapshot:
             for producer_id, epoch, batches in _decoder.decode(snapshot):
-                self._producers[producer_id] = Producer(epoch, tuple(batches))
+                producers[producer_id] = Producer(epoch, tuple(batches))
+        self._producers = producers
+        self._undo.clear()
+        self._settled = settled_index
 
     def __len__(self) -> int:
         return len(self._producers)
@@ -92,8 +100,14 @@ class ProducerTable:
         return None
 
     def record(self, header: BatchHeader, base_offset: int, last_index: int) -> None:
-        """A batch of a producer was appended, here or by the leader: no questions asked."""
-        before = self._producers.pop(header.producer_id, None)
+        """A batch of a producer was appended, here or by the leader: no questions asked.
+
+        A leader's snapshot may be ahead of the log here: what it knew is passed over.
+        """
+        before = self._producers.get(header.producer_id)
+        if before is not None and before.batches and last_index <= before.batches[-1].last_index:
+            return
+        self._producers.pop(header.producer_id, None)
         written = Written(
             header.base_sequence,
             header.last_sequence,

@@ -15,11 +15,13 @@ of the entries that it writes is. Next: `producers`, `raft.core`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log import told
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import Job, Log
+from quorate_broker.partition import snapshot
 from quorate_broker.partition.producers import ProducerTable
 from quorate_broker.raft import membership
 from quorate_broker.raft.core import NEVER_MS, Raft, Role
@@ -72,6 +74,9 @@ class Effects:
     """The commit index, when it moved."""
     leader: LeaderChange | None = None
     """When term, leader or serving changed."""
+    began_anew: bool = False
+    """A snapshot was taken: the log begins elsewhere. What was built from its records has to be
+    built again, from `log.state` if it is a hosted one, and from `log.start_offset`."""
 
 
 class _FollowedLog:
@@ -81,6 +86,8 @@ class _FollowedLog:
         self._log = log
         self._producers = producers
         self._founding = membership.of(founders).encode() if founders else b""
+        self.has_begun_anew = False
+        """A snapshot was taken since this was last looked at."""
         self.term_at = log.term_at
         self.end_of_term = log.end_of_term
 
@@ -132,6 +139,24 @@ class _FollowedLog:
     def slice(self, first_index: int, max_bytes: int) -> Slice:
         return self._log.slice(first_index, max_bytes)
 
+    def pack(self) -> bytes:
+        prefix = self._log.prefix()
+        if not prefix.membership:
+            prefix = replace(prefix, membership=self._founding)
+        return snapshot.encode(prefix, self._producers.snapshot(), self._log.state)
+
+    def unpack(self, index: int, term: int, content: bytes) -> None:
+        contents = snapshot.decode(content)
+        if (contents.index, contents.term) != (index, term):
+            raise ValueError("a snapshot of another place than it says")
+        membership.decode(contents.membership)
+        self._producers.begin(index, contents.producers)
+        ours, theirs = self._log.state, contents.state
+        if theirs is not None and (ours is None or ours[0] < theirs[0]):
+            self._log.put_state(*theirs)
+        self._log.reset(contents.prefix, contents.producers)
+        self.has_begun_anew = True
+
 
 class Replica:
     """See the module's head. Times are monotonic milliseconds and never go back."""
@@ -150,6 +175,7 @@ class Replica:
         self._settings = settings
         self._producers = _restore(log) if doubt is None else ProducerTable(log.checkpoint_index)
         followed = _FollowedLog(log, self._producers, seat.voters)
+        self._followed = followed
         self._raft = Raft(seat, followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
         self._committed = self._raft.commit_index
@@ -181,6 +207,8 @@ class Replica:
         """
         self._doubt()
         raft = self._raft
+        if raft.paused and raft.serving:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "the disk is nearly full")
         if not raft.may_propose or not raft.serving:
             self._refuse()
         numbered = _is_of_producer(header)
@@ -194,6 +222,24 @@ class Replica:
         raft.append(buf, header)
         return Appended(base_offset, base_offset + header.last_offset_delta, self.log.last_index)
 
+    def move_start(self, offset: int, now_ms: int) -> int:
+        """Let the log begin at `offset`, on every replica; the index to wait for, as committed.
+
+        Raises KafkaError: NOT_LEADER_OR_FOLLOWER, OFFSET_OUT_OF_RANGE above the high watermark.
+        Where it begins there already, or will, there is nothing to wait for but what is on its way.
+        """
+        self._doubt()
+        raft = self._raft
+        if not raft.serving:
+            self._refuse()
+        if not 0 <= offset <= self.high_watermark:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, "the log cannot begin there")
+        starts = self.log.starts
+        if offset <= max([self.log.start_offset, *(start for _, start in starts)]):
+            return max([raft.commit_index, *(index for index, _ in starts)])
+        raft.wake(now_ms)
+        return raft.append_internal(InternalKind.LOG_START, told.encode_start(offset))
+
     def hard_state_synced(self, hard_state: HardState) -> None:
         """The journal has it on disk."""
         self._raft.hard_state_synced(hard_state)
@@ -204,6 +250,7 @@ class Replica:
         if self.error is not None:
             return
         self._raft.synced()
+        self._move_start()
         if self.log.bytes_since_checkpoint >= self._settings.checkpoint_bytes:
             now_ms = self._raft.now_ms
             if now_ms >= self._checkpoint_ms + _CHECKPOINT_PAUSE_MS:
@@ -264,15 +311,19 @@ class Replica:
         except (OSError, CorruptLogError) as error:  # a follower far behind is read to from disk
             self.failed(error)
             ready = self._raft.ready(now_ms)
-        job = None
-        if self.error is None and self._raft.may_write:
-            job = self.log.take_job()
         change = self._take_change()
         committed = None
         if not self._withhold_commit and self._raft.commit_index != self._committed:
             committed = self._committed = self._raft.commit_index
             self._producers.settle(min(committed, self.log.synced_index))
-        return Effects(ready.messages, ready.hard_state, job, committed, change)
+            self._move_start()
+        job = None
+        if self.error is None and self._raft.may_write:
+            job = self.log.take_job()
+        began_anew, self._followed.has_begun_anew = self._followed.has_begun_anew, False
+        if began_anew:
+            self._checkpoint_index = self.log.checkpoint_index
+        return Effects(ready.messages, ready.hard_state, job, committed, change, began_anew)
 
     def _take_change(self) -> LeaderChange | None:
         """The change of leadership since the last drain.
@@ -335,6 +386,18 @@ class Replica:
         return self._raft.members_settled
 
     @property
+    def paused(self) -> bool:
+        """Set while the disk has no room: as leader it refuses records, as follower it takes none.
+
+        What Raft itself appends goes on, and so does reading.
+        """
+        return self._raft.paused
+
+    @paused.setter
+    def paused(self, is_paused: bool) -> None:
+        self._raft.paused = is_paused
+
+    @property
     def resting(self) -> bool:
         """Whether the group is silent until something happens; see `wake`."""
         return self._raft.resting
@@ -371,6 +434,19 @@ class Replica:
         if self._raft.is_full and self._raft.serving:
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, "too much is uncommitted")
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    def _move_start(self) -> None:
+        """Begin where committed entries said, once they are on disk here, too."""
+        index = min(self._raft.commit_index, self.log.synced_index)
+        due = [offset for told_at, offset in self.log.starts if told_at <= index]
+        if self.error is not None or not due:
+            return
+        start = max(due)
+        if start > self.log.start_offset:
+            self._producers.settle(index)
+            self._checkpoint_index = index
+            self.log.advance_start(start)
+            self.log.checkpoint(index, self._producers.snapshot())
 
     def _checkpoint(self, now_ms: int) -> None:
         self._checkpoint_ms = now_ms

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate_broker.raft import changes, election, following, leading, membership
+from quorate_broker.raft import changes, election, following, leading, membership, snapshots
 from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
@@ -29,6 +29,8 @@ from quorate_broker.raft.messages import (
     Peer,
     PreVote,
     PreVoteReply,
+    Snapshot,
+    SnapshotReply,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -39,7 +41,7 @@ from quorate_broker.raft.settings import RaftSettings
 from quorate_broker.raft.state import FOREVER_MS, State
 from quorate_broker.raft.state import Role as Role
 from quorate_broker.raft.state import Seat as Seat
-from quorate_broker.wire.batch import BatchHeader
+from quorate_broker.wire.batch import BatchHeader, InternalKind
 
 _HANDLERS = {
     PreVote: election.on_pre_vote,
@@ -49,7 +51,9 @@ _HANDLERS = {
     TimeoutNow: election.on_timeout_now,
     Append: following.on_append,
     Heartbeat: following.on_heartbeat,
+    Snapshot: snapshots.on_snapshot,
     AppendReply: leading.on_append_reply,
+    SnapshotReply: leading.on_snapshot_reply,
     HeartbeatReply: leading.on_heartbeat_reply,
 }
 
@@ -111,6 +115,13 @@ class Raft:
         leading.wake(state, state.leading)
         state.log.append(buf, header)
         state.leading.appended(state.log.last_index, header.size)
+
+    def append_internal(self, kind: InternalKind, content: bytes) -> int:
+        """Append an entry of this kind, only while leading; its index."""
+        state = self._state
+        assert state.leading is not None, "only a leader appends"
+        leading.wake(state, state.leading)
+        return state.log.append_internal(kind, state.term, content)
 
     def synced(self) -> None:
         """The log's `synced_index` moved."""
@@ -229,6 +240,15 @@ class Raft:
         return Ready(hard, state.release())
 
     # ------------------------------------------------------------------------------------ state
+
+    @property
+    def paused(self) -> bool:
+        """Whether no records are taken from a leader, because the disk is full."""
+        return self._state.paused
+
+    @paused.setter
+    def paused(self, is_paused: bool) -> None:
+        self._state.paused = is_paused
 
     @property
     def role(self) -> Role:

@@ -28,6 +28,18 @@ class _AppendHead(msgspec.Struct, frozen=True, array_like=True, tag=5):
     prev_term: messages.Term
     commit: messages.Index
     lengths: Annotated[tuple[Length, ...], msgspec.Meta(max_length=MAX_BUFFERS)]
+    skip: messages.Count = 0
+
+
+class _SnapshotHead(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A `Snapshot` without its piece."""
+
+    term: messages.Term
+    index: messages.Index
+    last_term: messages.Term
+    position: messages.Count
+    total: messages.Count
+    crc: messages.Crc
 
 
 _Head: TypeAlias = (
@@ -40,6 +52,8 @@ _Head: TypeAlias = (
     | messages.Heartbeat
     | messages.HeartbeatReply
     | messages.TimeoutNow
+    | _SnapshotHead
+    | messages.SnapshotReply
 )
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[_Head] = msgspec.msgpack.Decoder(_Head)
@@ -47,11 +61,18 @@ _decoder: msgspec.msgpack.Decoder[_Head] = msgspec.msgpack.Decoder(_Head)
 
 def encode(message: Message) -> tuple[bytes, list[Buffer]]:
     """The head of `message` and the buffers that must follow it, in order."""
-    if not isinstance(message, messages.Append):
-        return _encoder.encode(message), []
-    lengths = tuple(len(entry) for entry in message.entries)
-    head = _AppendHead(message.term, message.prev_index, message.prev_term, message.commit, lengths)
-    return _encoder.encode(head), list(message.entries)
+    match message:
+        case messages.Append():
+            lengths = tuple(len(entry) for entry in message.entries)
+            after = (message.prev_index, message.prev_term)
+            append = _AppendHead(message.term, *after, message.commit, lengths, message.skip)
+            return _encoder.encode(append), list(message.entries)
+        case messages.Snapshot():
+            at = (message.index, message.last_term)
+            piece = _SnapshotHead(message.term, *at, message.position, message.total, message.crc)
+            return _encoder.encode(piece), [message.chunk]
+        case _:
+            return _encoder.encode(message), []
 
 
 def decode(head: Buffer, bulk: memoryview) -> Message:
@@ -59,19 +80,31 @@ def decode(head: Buffer, bulk: memoryview) -> Message:
     if len(head) > MAX_HEAD_BYTES:
         raise ValueError("a Raft message head is too long")
     decoded = _decoder.decode(head)  # msgspec.ValidationError is a ValueError
-    if not isinstance(decoded, _AppendHead):
-        if len(bulk):
-            raise ValueError("bytes behind a message that has no entries")
-        return decoded
-    if sum(decoded.lengths) != len(bulk):
+    match decoded:
+        case _AppendHead():
+            return _append(decoded, bulk)
+        case _SnapshotHead():
+            return _snapshot(decoded, bulk)
+        case _:
+            if len(bulk):
+                raise ValueError("bytes behind a message that has no entries")
+            return decoded
+
+
+def _append(head: _AppendHead, bulk: memoryview) -> messages.Append:
+    if sum(head.lengths) != len(bulk):
         raise ValueError("the entries' lengths do not add up to the bytes behind the head")
+    entries = _cut(bulk, head.lengths)
     return messages.Append(
-        decoded.term,
-        decoded.prev_index,
-        decoded.prev_term,
-        decoded.commit,
-        _cut(bulk, decoded.lengths),
+        head.term, head.prev_index, head.prev_term, head.commit, entries, head.skip
     )
+
+
+def _snapshot(head: _SnapshotHead, bulk: memoryview) -> messages.Snapshot:
+    if head.position + len(bulk) > head.total:
+        raise ValueError("a piece of a snapshot that reaches beyond its end")
+    at = (head.index, head.last_term)
+    return messages.Snapshot(head.term, *at, head.position, head.total, head.crc, bulk)
 
 
 def _cut(bulk: memoryview, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:

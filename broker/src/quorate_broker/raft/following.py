@@ -22,7 +22,7 @@ from quorate_broker.raft.messages import (
     Peer,
 )
 from quorate_broker.raft.state import Role, State
-from quorate_broker.wire import batch
+from quorate_broker.wire import batch, compacted
 from quorate_broker.wire.batch import BatchError, BatchHeader
 
 
@@ -30,10 +30,11 @@ def on_append(state: State, sender: Peer, message: Append) -> None:
     if message.term < state.term:
         state.send(sender, AppendReply(state.term, -1, -1))
         return
-    _hear(state, sender, message.term)
+    hear(state, sender, message.term)
     if not _fits(state, message):
         _reject(state, sender, message)
         return
+    state.incoming = None
     last = _take(state, message)
     state.read_members()
     state.matched = max(state.matched, last)
@@ -48,16 +49,15 @@ def on_heartbeat(state: State, sender: Peer, message: Heartbeat) -> None:
     if message.term < state.term:
         state.send(sender, HeartbeatReply(state.term, -1, -1))
         return
-    _hear(state, sender, message.term)
+    hear(state, sender, message.term)
     _learn_commit(state, message.commit)
     if message.life and message.life == state.life and state.fill_index is None:
         state.fill_index = message.last_index
         _fill(state)
     state.resting = message.rest and _may_rest(state)
     match = min(state.log.synced_index, state.matched)
-    reply = HeartbeatReply(
-        state.term, state.matched, match, message.at_ms, state.resting, state.life
-    )
+    place = (state.term, state.matched, match, message.at_ms)
+    reply = HeartbeatReply(*place, rest=state.resting, life=state.life, full=state.paused)
     state.send(sender, reply)
 
 
@@ -72,7 +72,8 @@ def synced(state: State) -> None:
     state.ack_due = match < state.matched
 
 
-def _hear(state: State, sender: Peer, term: int) -> None:
+def hear(state: State, sender: Peer, term: int) -> None:
+    """`sender` leads `term`: it lives, and no election is due."""
     if term > state.term or state.leader != sender or state.role is not Role.FOLLOWER:
         state.follow(term, sender)
     state.resting = False
@@ -129,7 +130,16 @@ def _reject(state: State, sender: Peer, message: Append) -> None:
 def _acknowledge(state: State, leader: Peer) -> None:
     match = min(state.log.synced_index, state.matched)
     state.acked = match
-    state.send(leader, AppendReply(state.term, state.matched, match, life=state.life))
+    place = (state.term, state.matched, match)
+    state.send(leader, AppendReply(*place, life=state.life, full=state.paused))
+
+
+def agreed(state: State, index: int) -> None:
+    """Up to `index` everything here is the leader's, and committed."""
+    state.matched = max(state.matched, index)
+    if index > state.commit_index:
+        state.commit(index)
+    _fill(state)
 
 
 def _learn_commit(state: State, commit: int) -> None:
@@ -145,23 +155,38 @@ def _learn_commit(state: State, commit: int) -> None:
 def _take(state: State, message: Append) -> int:
     """Keep what is new of the entries; the last index that is now equal to the leader's."""
     log = state.log
-    last = message.prev_index
+    last = message.prev_index - message.skip
     for header, buf in _batches(message.entries):
-        first = last + 1
         end = last + (1 if header.is_internal else header.last_offset_delta + 1)
         if _is_here(state, end, header.leader_epoch):
             last = end
             continue
-        if log.last_index >= first:
-            assert last >= state.commit_index, "committed entries are never cut off"
-            assert last >= state.matched, "this leader contradicts itself"
-            log.truncate_after(last)
-        if not _is_acceptable(state, message.term, header, buf):
+        if state.paused and not header.is_internal:
             break
+        known = max(last, _known(state, end, header.leader_epoch))
+        if log.last_index > known:
+            assert known >= state.commit_index, "committed entries are never cut off"
+            assert known >= state.matched, "this leader contradicts itself"
+            log.truncate_after(known)
+        if not _is_acceptable(state, message.term, header, known - last, buf):
+            break
+        if known > last:
+            buf = compacted.gap(log.next_offset, header.last_offset, header.leader_epoch)
+            header = batch.parse_header(buf)
         log.append(buf, header)
         assert log.last_index == end
         last = end
-    return last
+    return max(last, message.prev_index)
+
+
+def _known(state: State, end: int, term: int) -> int:
+    """How far the log goes into a batch of the leader's, of `term`, that ends at `end`.
+
+    Compaction makes one empty batch of several committed ones, here or there; so the log may end,
+    or turn into another leader's, in the middle of it. Of such a batch the front is cut off.
+    """
+    known_term, known = state.log.end_of_term(term)
+    return min(end, known) if known_term == term else -1
 
 
 def _is_here(state: State, index: int, term: int) -> bool:
@@ -180,9 +205,11 @@ def _batches(entries: tuple[Buffer, ...]) -> Iterator[tuple[BatchHeader, Buffer]
             return
 
 
-def _is_acceptable(state: State, term: int, header: BatchHeader, buf: Buffer) -> bool:
+def _is_acceptable(state: State, term: int, header: BatchHeader, front: int, buf: Buffer) -> bool:
+    """Whether the batch, but for its first `front` records, continues the log."""
     return (
-        header.base_offset == state.log.next_offset
+        header.base_offset + front == state.log.next_offset
+        and (front == 0 or (header.count == 0 and not header.is_control))
         and state.log.last_term <= header.leader_epoch <= term
         and batch.verify_crc(buf, header)
     )

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from quorate_broker.raft import quorum
+from quorate_broker.raft import quorum, snapshots
 from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
@@ -33,10 +33,11 @@ from quorate_broker.raft.messages import (
     Heartbeat,
     HeartbeatReply,
     Peer,
+    SnapshotReply,
     TimeoutNow,
 )
 from quorate_broker.raft.ports import RaftLog, Slice
-from quorate_broker.raft.progress import Mode, Progress
+from quorate_broker.raft.progress import Mode, Packed, Progress
 from quorate_broker.raft.state import FOREVER_MS, Role, State
 from quorate_broker.wire.batch import InternalKind
 
@@ -55,6 +56,7 @@ class Leading:
         self.waking = False
         """It woke by something that did not say what time it is."""
         self.wanted: Membership | None = None
+        self.packed: Packed | None = None
         self.leaving: dict[Peer, int] = {}
         """Members no more, but until then they are told so."""
         self.transferee: Peer | None = None
@@ -224,9 +226,13 @@ def replicate(state: State, leading: Leading) -> None:
     cut: dict[int, Slice] = {}  # followers that are equally far share the slices
     for peer, follower in leading.followers.items():
         while follower.may_send(state.settings):
-            if follower.next <= last_index:
-                if not _send_entries(state, peer, follower, cut):
-                    break
+            if snapshots.is_needed(state, follower):
+                leading.packed = snapshots.pack(state, leading.packed)
+                follower.give(leading.packed)
+            if follower.mode is Mode.SNAPSHOT:
+                snapshots.send(state, peer, follower)
+            elif follower.next <= last_index:
+                _send_entries(state, peer, follower, cut)
             elif follower.mode is Mode.PROBE:
                 _send_append(state, peer, follower, ())
                 follower.sent(last_index, 0, state.now_ms)
@@ -238,26 +244,27 @@ def replicate(state: State, leading: Leading) -> None:
                 _send_heartbeat(state, peer, follower, rest=False)
 
 
-def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> bool:
+def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> None:
     first = follower.next
-    if first < state.log.first_index:
-        return False  # trimmed: only a snapshot could help
     piece = cut.get(first)
-    if piece is None:
-        piece = cut[first] = state.log.slice(first, state.settings.append_bytes)
+    if piece is None or follower.full:
+        limit = 1 if follower.full else state.settings.append_bytes
+        piece = cut[first] = state.log.slice(first, limit)
     assert piece.last_index >= first, "a slice has at least one batch"
-    _send_append(state, peer, follower, tuple(piece.batches))
+    _send_append(state, peer, follower, tuple(piece.batches), first - piece.first_index)
     size = sum(map(len, piece.batches))
     follower.sent(piece.last_index, size, state.now_ms)
-    return True
 
 
-def _send_append(state: State, peer: Peer, follower: Progress, entries: tuple[Buffer, ...]) -> None:
+def _send_append(
+    state: State, peer: Peer, follower: Progress, entries: tuple[Buffer, ...], skip: int = 0
+) -> None:
     prev_index = follower.next - 1
     prev_term = state.log.term_at(prev_index) if prev_index >= 0 else 0
     assert prev_term is not None, "the log knows the term before its first entry"
     follower.told = state.commit_index
-    state.send(peer, Append(state.term, prev_index, prev_term, state.commit_index, entries))
+    commit = state.commit_index
+    state.send(peer, Append(state.term, prev_index, prev_term, commit, entries, skip))
 
 
 def _send_heartbeat(state: State, peer: Peer, follower: Progress, rest: bool) -> None:
@@ -280,12 +287,16 @@ def on_append_reply(state: State, sender: Peer, message: AppendReply) -> None:
         return
     if message.rejected < 0:
         _heard(state, follower, message)
-        if follower.mode is Mode.PROBE and message.received >= follower.next - 1:
+        if message.full:
+            follower.holds_back(state.now_ms)
+        elif follower.mode is Mode.PROBE and message.received >= follower.next - 1:
             follower.accepted()
         return
     follower.heard_ms = state.now_ms
-    if message.rejected <= follower.match or (
-        follower.mode is Mode.PROBE and message.rejected != follower.next - 1
+    if (
+        follower.mode is Mode.SNAPSHOT
+        or message.rejected <= follower.match
+        or (follower.mode is Mode.PROBE and message.rejected != follower.next - 1)
     ):
         return  # an old one: it fits by now, or something else was asked since
     follower.probe(max(_agreed(state.log, message), follower.match) + 1)
@@ -312,18 +323,35 @@ def on_heartbeat_reply(state: State, sender: Peer, message: HeartbeatReply) -> N
     follower.agreed_ms = max(follower.agreed_ms, min(message.at_ms, state.now_ms))
     follower.rests = message.rest
     _heard(state, follower, message)
-    follower.remind(state.settings.heartbeat_ms, state.now_ms)
+    follower.full = message.full
+    settings = state.settings
+    is_hasty = follower.mode is Mode.PROBE and not follower.full
+    follower.remind(settings.heartbeat_ms if is_hasty else settings.resend_ms, state.now_ms)
     if follower.is_stuck(state.settings.resend_ms, state.now_ms):
         follower.probe(max(follower.received, follower.match) + 1)
+
+
+def on_snapshot_reply(state: State, sender: Peer, message: SnapshotReply) -> None:
+    follower = _follower(state, sender, message)
+    if follower is not None:
+        snapshots.answered(state, follower, message)
+        assert state.leading is not None
+        if all(other.packed is None for other in state.leading.followers.values()):
+            state.leading.packed = None
 
 
 def lost(state: State, leading: Leading, peer: Peer) -> None:
     """The connection is gone, and what was in flight with it."""
     follower = leading.followers[peer]
+    if follower.mode is Mode.SNAPSHOT:
+        follower.asked_ms = None
+        return
     follower.probe(max(follower.received, follower.match) + 1)
 
 
-def _follower(state: State, sender: Peer, message: AppendReply | HeartbeatReply) -> Progress | None:
+def _follower(
+    state: State, sender: Peer, message: AppendReply | HeartbeatReply | SnapshotReply
+) -> Progress | None:
     if message.term > state.term:
         state.follow(message.term, None)
         return None
@@ -374,7 +402,7 @@ def target_of(state: State, leading: Leading, wanted: Peer | None) -> Peer | Non
     ranked = [
         (follower.match, follower.heard_ms, peer)
         for peer, follower in leading.followers.items()
-        if follower.heard_ms > oldest_ms and wanted in (None, peer)
+        if (leading.resting or follower.heard_ms > oldest_ms) and wanted in (None, peer)
         if not follower.life and peer in state.halves[0]
     ]
     return max(ranked)[2] if ranked else None

@@ -8,6 +8,7 @@ record batches and travel outside the encoded head: see `encoding`. `core` says 
     PreVote    -> PreVoteReply      may I stand? (changes nothing at the receiver)
     Vote       -> VoteReply         I stand in this term
     Append     -> AppendReply       entries; the reply counts only what the follower has synced
+    Snapshot   -> SnapshotReply     what lies before the leader's first entry, piece by piece
     Heartbeat  -> HeartbeatReply    I lead; small, so that nodes may coalesce those of many groups
     TimeoutNow                      stand at once: leadership is handed over
 
@@ -30,6 +31,10 @@ Millis = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 """A reading of the leader's monotonic clock; only the leader makes anything of it."""
 Life = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """A number that a hollow replica draws when it starts; 0 is said by those that are whole."""
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Crc = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 class Peer(msgspec.Struct, frozen=True, order=True):
@@ -83,13 +88,18 @@ class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Entries that follow (`prev_index`, `prev_term`), each buffer holding whole batches."""
+    """Entries that follow (`prev_index`, `prev_term`), each buffer holding whole batches.
+
+    Where compaction has made one empty batch of several, the first one may begin `skip` indexes
+    before the one behind `prev_index`.
+    """
 
     term: Term
     prev_index: Index
     prev_term: Term
     commit: Index
     entries: tuple[Buffer, ...] = ()
+    skip: Count = 0
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
@@ -97,7 +107,7 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
     `rejected` is the `prev_index` that did not fit, or -1 when it did (-1 always fits). Then
     `hint_term` is the greatest term in the sender's log that is not above the one that did not
-    fit, and `hint_index` that term's last index there.
+    fit, and `hint_index` that term's last index there. `full`: it takes no records now.
     """
 
     term: Term
@@ -107,6 +117,7 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     hint_term: Term = 0
     hint_index: Index = -1
     life: Life = 0
+    full: bool = False
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -137,10 +148,35 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
     at_ms: Millis = 0
     rest: bool = False
     life: Life = 0
+    full: bool = False
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=9):
     term: Term
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A piece, from `position` on, of what the entries up to `index` came to.
+
+    `total` bytes with the CRC-32C `crc`; what they say is the log's and the replica's affair.
+    """
+
+    term: Term
+    index: Index
+    last_term: Term
+    position: Count
+    total: Count
+    crc: Crc
+    chunk: Buffer = b""
+
+
+class SnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Bytes from the start that the sender has; all of them: it goes on behind `index`."""
+
+    term: Term
+    index: Index
+    position: Count
+    life: Life = 0
 
 
 Message: TypeAlias = (
@@ -153,4 +189,6 @@ Message: TypeAlias = (
     | Heartbeat
     | HeartbeatReply
     | TimeoutNow
+    | Snapshot
+    | SnapshotReply
 )

@@ -4,7 +4,11 @@
                or, as a reminder, with each heartbeat reply
     REPLICATE  appends are pipelined, bounded by the in-flight window in messages and bytes
 
+    SNAPSHOT   what it needs next is not in the log any more: it gets what that came to, one piece
+               at a time
+
     PROBE -- accepted --> REPLICATE -- rejected, connection lost, not received --> PROBE
+    PROBE, REPLICATE -- before the log's first entry --> SNAPSHOT -- has all of it --> PROBE
 
 A follower's `match` is on its disk, `received` only in its memory. The window counts until `match`.
 A follower that lost its log and says so (`life`) is taken for one of which nothing is known.
@@ -13,6 +17,7 @@ A follower that lost its log and says so (`life`) is taken for one of which noth
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 
 from quorate_broker.raft.settings import RaftSettings
@@ -23,6 +28,17 @@ NEVER_MS = -(2**62)
 class Mode(Enum):
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A snapshot, ready to be sent."""
+
+    index: int
+    term: int
+    content: bytes
+    crc: int
 
 
 class Progress:
@@ -31,7 +47,9 @@ class Progress:
     __slots__ = (
         "agreed_ms",
         "asked_ms",
+        "based",
         "caught_up_ms",
+        "full",
         "heard_ms",
         "inflight",
         "inflight_bytes",
@@ -41,6 +59,8 @@ class Progress:
         "mode",
         "moved_ms",
         "next",
+        "packed",
+        "position",
         "received",
         "rests",
         "told",
@@ -62,6 +82,13 @@ class Progress:
         """When `received` last moved, or became less than what was sent."""
         self.agreed_ms = NEVER_MS
         """A heartbeat of this time was answered."""
+        self.full = False
+        """It takes no records now: its disk is full."""
+        self.based = False
+        """It had a snapshot: also a hollow one goes on with entries from there."""
+        self.packed: Packed | None = None
+        self.position = 0
+        """Bytes of `packed` that it has."""
         self.rests = False
         """It answered the last heartbeat by resting."""
         self.caught_up_ms = NEVER_MS if is_new else now_ms
@@ -78,10 +105,13 @@ class Progress:
         if life:
             self.match = self.received = self.told = -1
             self.caught_up_ms = NEVER_MS
+            self.based = False
             self.probe(last_index + 1)
 
     def may_send(self, settings: RaftSettings) -> bool:
-        if self.mode is Mode.PROBE:
+        if self.full:
+            return False
+        if self.mode is not Mode.REPLICATE:
             return self.asked_ms is None
         return (
             len(self.inflight) < settings.inflight_messages
@@ -127,13 +157,30 @@ class Progress:
         """Ask from `next_index` where the logs agree; what was in flight is taken for lost."""
         assert next_index > self.match, "what a follower has acknowledged is not sent again"
         self.mode = Mode.PROBE
+        self.packed = None
         self.next = next_index
         self.asked_ms = None
         self.inflight.clear()
         self.inflight_bytes = 0
 
+    def holds_back(self, now_ms: int) -> None:
+        """It answered that its disk is full. What it did take may be followed by one batch more."""
+        self.full = True
+        moved = self.received >= self.next
+        self.probe(max(self.received, self.match) + 1)
+        self.asked_ms = None if moved else now_ms
+
+    def give(self, packed: Packed) -> None:
+        """Send it this, from the start; it may say that it has some of it already."""
+        self.mode = Mode.SNAPSHOT
+        self.packed = packed
+        self.position = 0
+        self.asked_ms = None
+        self.inflight.clear()
+        self.inflight_bytes = 0
+
     def remind(self, pause_ms: int, now_ms: int) -> None:
-        """The follower lives: if a probe was not answered for `pause_ms`, it may go again."""
+        """The follower lives: a probe, or a piece, not answered for `pause_ms` may go again."""
         if self.asked_ms is not None and now_ms - self.asked_ms >= pause_ms:
             self.asked_ms = None
 

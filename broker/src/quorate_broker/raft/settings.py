@@ -26,6 +26,10 @@ class RaftSettings:
     inflight_messages: int = 64
     inflight_bytes: int = 8 << 20
     """Unacknowledged appends to one follower."""
+    snapshot_bytes: int = 256 << 20
+    """A follower takes no snapshot that is longer."""
+    piece_bytes: int = 1 << 20
+    """Bytes of one `Snapshot`, of which one is under way."""
     uncommitted_bytes: int = 64 << 20
     """A leader refuses proposals beyond this much uncommitted data."""
     checkpoint_bytes: int = 64 << 20
@@ -39,3 +43,4 @@ class RaftSettings:
         assert self.promote_lag_ms >= 2 * self.heartbeat_ms, "or nobody is ever caught up"
         assert self.inflight_messages > 0
         assert self.append_bytes > 0
+        assert self.piece_bytes > 0

@@ -15,7 +15,7 @@ only when the hard state under which it was written is on disk.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,15 @@ class Seat:
     me: Peer
     voters: frozenset[Peer] = frozenset()
     """Who founded the group, where the log does not know it."""
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A snapshot of which some pieces are here."""
+
+    key: tuple[int, int, int, int]
+    """Index, term, length, checksum: leaders of different terms may send the same one."""
+    content: bytearray = field(default_factory=bytearray)
 
 
 class State:
@@ -103,6 +112,9 @@ class State:
         """As a follower: up to here the log equals that of this term's leader."""
         self.acked = -1
         self.ack_due = False
+        self.incoming: Incoming | None = None
+        self.paused = False
+        """As a follower: the disk is full, no records are taken."""
         self.leading: Leading | None = None
         self._outbox: deque[tuple[HardState, Peer, Message]] = deque()
 

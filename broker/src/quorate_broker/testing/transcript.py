@@ -4,9 +4,13 @@ A transcript is blocks of commands, a line `----`, and what they caused, an empt
 blocks. `run` gives the same text with the outputs as they are now. Nothing happens by itself: no
 time passes, no message arrives, nothing reaches a disk unless a command says so.
 
-    cluster 3 [eager] [small]  nodes 1..3, empty logs; eager commits; one batch per append
+    cluster 3 [eager] [small] [pieces]   nodes 1..3, empty logs; eager commits; one batch per
+                               append; snapshots in pieces of 100 bytes
     join 4                     a node with a hollow log, which no membership names yet
     want 1 2 3 4 [learn 5]     node 1, if it leads, is to bring the group to voters 2 3 4
+    start 1 3 | compact 1 2 5  node 1 begins its log at offset 3, has one batch from index 2 to 5
+    pause 1 | resume 1         its disk is full, has room again
+    round 1 | confirmed 1      node 1 asks whether it still leads; when that was last agreed upon
     lose 2                     node 2 crashes and loses its log, not its journal
     log 2 1 1 2                before anything else: node 2 has batches of terms 1, 1, 2, synced
     tick 1 2 +800              800 ms pass, nodes 1 and 2 look at the clock
@@ -43,6 +47,8 @@ from quorate_broker.raft.messages import (
     Peer,
     PreVote,
     PreVoteReply,
+    Snapshot,
+    SnapshotReply,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -120,7 +126,9 @@ class Cluster:
 
     def _do_cluster(self, words: Sequence[str]) -> None:
         self._settings = RaftSettings(
-            eager_commit="eager" in words, append_bytes=1 if "small" in words else 1 << 20
+            eager_commit="eager" in words,
+            append_bytes=1 if "small" in words else 1 << 20,
+            piece_bytes=100 if "pieces" in words else 1 << 20,
         )
         peers = [_peer(node_id) for node_id in range(1, int(words[0]) + 1)]
         self._founding = membership.of(peers).encode()
@@ -139,6 +147,32 @@ class Cluster:
         )
         self._replica(int(words[0])).want_members(voters, self.now_ms, learners)
         self._drain(int(words[0]))
+
+    def _do_start(self, words: Sequence[str]) -> None:
+        try:
+            index = self._replica(int(words[0])).move_start(int(words[1]), self.now_ms)
+            self._say(f"{words[0]}: begins at {words[1]} with {index}")
+        except KafkaError as error:
+            self._say(f"{words[0]}: {error.code.name}")
+        self._drain(int(words[0]))
+
+    def _do_compact(self, words: Sequence[str]) -> None:
+        self.nodes[int(words[0])].log.compact(int(words[1]), int(words[2]))
+
+    def _do_pause(self, words: Sequence[str]) -> None:
+        self._replica(int(words[0])).paused = True
+
+    def _do_resume(self, words: Sequence[str]) -> None:
+        self._replica(int(words[0])).paused = False
+
+    def _do_round(self, words: Sequence[str]) -> None:
+        self._replica(int(words[0])).ask_round(self.now_ms)
+        self._drain(int(words[0]))
+
+    def _do_confirmed(self, words: Sequence[str]) -> None:
+        confirmed_ms = self._replica(int(words[0])).confirmed_ms
+        ago = "never" if confirmed_ms < 0 else f"{self.now_ms - confirmed_ms} ms ago"
+        self._out.append(f"{words[0]}: confirmed {ago}")
 
     def _do_lose(self, words: Sequence[str]) -> None:
         self._do_crash(words)
@@ -255,7 +289,9 @@ class Cluster:
             )
 
     def _who(self, node: Node, replica: Replica) -> str:
-        hollow = " hollow" if node.log.hollow else ""
+        hollow = " resting" if replica.resting else ""
+        hollow += " hollow" if node.log.hollow else ""
+        hollow += f" from {node.log.first_index}" if node.log.first_index else ""
         if replica.members == membership.decode(self._founding):
             return hollow
         return f"{hollow} members {name_members(replica.members)}"
@@ -315,38 +351,45 @@ def describe(message: Message) -> str:
     match message:
         case PreVote() | Vote():
             transfer = " transfer" if isinstance(message, Vote) and message.transfer else ""
-            name = type(message).__name__
-            return f"{name} {message.term} last {_at(message.last_index, message.last_term)}" + (
-                transfer
-            )
+            last = _at(message.last_index, message.last_term)
+            return f"{type(message).__name__} {message.term} last {last}{transfer}"
         case PreVoteReply():
             return f"PreVoteReply {message.term} to {message.asked} {_answer(message.granted)}"
         case VoteReply():
             return f"VoteReply {message.term} {_answer(message.granted)}"
-        case Append():
-            terms = [_entry(buf, at, h) for buf in message.entries for at, h in batch.headers(buf)]
-            after = _at(message.prev_index, message.prev_term)
-            return (
-                f"Append {message.term} after {after} commit {message.commit} [{' '.join(terms)}]"
-            )
-        case AppendReply() if message.rejected >= 0:
-            hint = _at(message.hint_index, message.hint_term)
-            return f"AppendReply {message.term} no {message.rejected}, rather {hint}"
-        case AppendReply() | HeartbeatReply():
-            name = type(message).__name__
-            rest = " rests" if isinstance(message, HeartbeatReply) and message.rest else ""
-            hollow = " hollow" if message.life else ""
-            return (
-                f"{name} {message.term} received {message.received} match {message.match}"
-                + rest
-                + hollow
-            )
         case Heartbeat():
             rest = " rest" if message.rest else ""
             hollow = f" fill to {message.last_index}" if message.life else ""
             return f"Heartbeat {message.term} commit {message.commit}{rest}{hollow}"
         case TimeoutNow():
             return f"TimeoutNow {message.term}"
+        case _:
+            return _describe_entries(message)
+
+
+def _describe_entries(message: Message) -> str:
+    match message:
+        case Append():
+            terms = [_entry(buf, at, h) for buf in message.entries for at, h in batch.headers(buf)]
+            after = _at(message.prev_index, message.prev_term)
+            skip = f" skip {message.skip}" if message.skip else ""
+            entries = f"[{' '.join(terms)}]{skip}"
+            return f"Append {message.term} after {after} commit {message.commit} {entries}"
+        case AppendReply() if message.rejected >= 0:
+            hint = _at(message.hint_index, message.hint_term)
+            return f"AppendReply {message.term} no {message.rejected}, rather {hint}"
+        case AppendReply() | HeartbeatReply():
+            more = " rests" if isinstance(message, HeartbeatReply) and message.rest else ""
+            more += " hollow" if message.life else ""
+            more += " full" if message.full else ""
+            far = f"received {message.received} match {message.match}"
+            return f"{type(message).__name__} {message.term} {far}{more}"
+        case Snapshot():
+            is_last = message.position + len(message.chunk) == message.total
+            piece = f"{'rest' if is_last else 'piece'} from {message.position}"
+            return f"Snapshot {message.term} up to {_at(message.index, message.last_term)}, {piece}"
+        case SnapshotReply():
+            return f"SnapshotReply {message.term} of {message.index} has {message.position}"
     raise AssertionError(message)
 
 
