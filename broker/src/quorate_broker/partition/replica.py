@@ -294,9 +294,13 @@ class Replica:
         """Something may have happened to the others: end the rest, if this replica rests."""
         self._raft.wake(now_ms)
 
-    def ask_round(self, now_ms: int) -> None:
-        """As leader: ask the others whether it still is; then watch `confirmed_ms`."""
-        self._raft.ask_round(now_ms)
+    def ask_round(self, now_ms: int) -> int:
+        """As leader: ask the others whether it still is.
+
+        It was, at the time of asking, once `confirmed_ms` is not below what this returns; where it
+        does not lead, that does not come to pass. One round serves all who wait for its beginning.
+        """
+        return self._raft.ask_round(now_ms)
 
     def campaign(self, now_ms: int) -> None:
         """Ask for an election now (the preferred replica of a new group)."""
@@ -406,8 +410,8 @@ class Replica:
     def confirmed_ms(self) -> int:
         """As leader: the time, by `now_ms`, at which a majority last took this one for its leader.
 
-        Who has to read the newest asks for a round and waits until this is not before the asking:
-        it is no lease, for a follower that loses its connection forgets its leader at once.
+        It is no lease, for a follower that loses its connection forgets its leader at once: who has
+        to read the newest uses `ask_round`.
         """
         return self._raft.confirmed_ms
 
@@ -416,6 +420,8 @@ class Replica:
         """When `tick` must be called next, at the latest."""
         if self._withhold_commit:
             return NEVER_MS
+        if min(self._raft.commit_index, self.log.synced_index) <= self._checkpoint_index:
+            return self._raft.deadline_ms
         due_ms = self._checkpoint_ms + self._settings.checkpoint_ms
         return min(self._raft.deadline_ms, due_ms)
 

@@ -157,13 +157,15 @@ class Raft:
         else:
             election.wake(state)
 
-    def ask_round(self, now_ms: int) -> None:
-        """As leader: ask everybody whether it still is; see `confirmed_ms`."""
+    def ask_round(self, now_ms: int) -> int:
+        """As leader: ask everybody whether it still is. It is, when `confirmed_ms` is not below the
+        number that this returns; elsewhere that will not be."""
         state = self._state
         self._at(now_ms)
-        if state.leading is not None:
-            leading.wake(state, state.leading)
-            leading.beat(state, state.leading)
+        if state.leading is None:
+            return FOREVER_MS
+        leading.wake(state, state.leading)
+        return leading.ask_round(state, state.leading)
 
     def want_members(self, voters: frozenset[Peer], learners: frozenset[Peer], now_ms: int) -> None:
         """As leader: bring the group to these voters and, beside them, these learners."""
@@ -322,7 +324,8 @@ class Raft:
 
     @property
     def confirmed_ms(self) -> int:
-        """As leader: when majorities last took this member for one, by its own clock."""
+        """As leader: when majorities last took this member for one, by its own clock (or, where
+        rounds were asked for in quick succession, a little more)."""
         state = self._state
         if state.leading is None:
             return NEVER_MS

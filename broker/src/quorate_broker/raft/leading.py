@@ -52,6 +52,8 @@ class Leading:
         self.heartbeat_ms = now_ms
         self.busy_ms = now_ms
         """When something happened last: only after a while without is there rest."""
+        self.round_ms = now_ms
+        """Of the last heartbeats: the time, or more where two rounds began in one millisecond."""
         self.resting = False
         self.waking = False
         """It woke by something that did not say what time it is."""
@@ -136,9 +138,17 @@ def tick(state: State, leading: Leading) -> None:
 
 def beat(state: State, leading: Leading) -> None:
     """A heartbeat to everybody now."""
+    leading.round_ms = max(state.now_ms, leading.round_ms)
     may_rest = _may_rest(state, leading)
     for peer, follower in leading.followers.items():
         _send_heartbeat(state, peer, follower, may_rest)
+
+
+def ask_round(state: State, leading: Leading) -> int:
+    """Heartbeats whose answers are told from those to all that were sent before."""
+    leading.round_ms += 1
+    beat(state, leading)
+    return leading.round_ms
 
 
 def _is_alone(state: State, leading: Leading) -> bool:
@@ -166,7 +176,7 @@ def confirmed_ms(state: State, leading: Leading) -> int:
     It is no lease: a follower that loses its connection forgets its leader at once. Who has to know
     the newest asks for a round and waits until this is not before the asking.
     """
-    return _reached(state, leading, lambda follower: follower.agreed_ms, state.now_ms)
+    return _reached(state, leading, lambda follower: follower.agreed_ms, leading.round_ms)
 
 
 # ------------------------------------------------------------------------------------------- rest
@@ -268,14 +278,16 @@ def _send_append(
 
 
 def _send_heartbeat(state: State, peer: Peer, follower: Progress, rest: bool) -> None:
+    assert state.leading is not None
+    at_ms = state.leading.round_ms
     follower.told = told = min(follower.match, state.commit_index)
     if not rest:
         follower.rests = False
     if follower.life:
         hollow = (follower.life, state.log.last_index)
-        state.send(peer, Heartbeat(state.term, told, state.now_ms, rest, *hollow))
+        state.send(peer, Heartbeat(state.term, told, at_ms, rest, *hollow))
     else:
-        state.send(peer, Heartbeat(state.term, told, state.now_ms, rest))
+        state.send(peer, Heartbeat(state.term, told, at_ms, rest))
 
 
 # ---------------------------------------------------------------------------------------- replies
@@ -320,7 +332,8 @@ def on_heartbeat_reply(state: State, sender: Peer, message: HeartbeatReply) -> N
     follower = _follower(state, sender, message)
     if follower is None:
         return
-    follower.agreed_ms = max(follower.agreed_ms, min(message.at_ms, state.now_ms))
+    assert state.leading is not None
+    follower.agreed_ms = max(follower.agreed_ms, min(message.at_ms, state.leading.round_ms))
     follower.rests = message.rest
     _heard(state, follower, message)
     follower.full = message.full

@@ -10,7 +10,7 @@ time passes, no message arrives, nothing reaches a disk unless a command says so
     want 1 2 3 4 [learn 5]     node 1, if it leads, is to bring the group to voters 2 3 4
     start 1 3 | compact 1 2 5  node 1 begins its log at offset 3, has one batch from index 2 to 5
     pause 1 | resume 1         its disk is full, has room again
-    round 1 | confirmed 1      node 1 asks whether it still leads; when that was last agreed upon
+    round 1 | confirmed 1      node 1 asks whether it still leads; whether a majority said so
     lose 2                     node 2 crashes and loses its log, not its journal
     log 2 1 1 2                before anything else: node 2 has batches of terms 1, 1, 2, synced
     tick 1 2 +800              800 ms pass, nodes 1 and 2 look at the clock
@@ -112,6 +112,7 @@ class Cluster:
         self.wire: list[tuple[int, int, Message]] = []
         self._settings = RaftSettings()
         self._founding = b""
+        self._asked: dict[int, int] = {}
         self._quiet = False
         self._out: list[str] = []
 
@@ -166,13 +167,14 @@ class Cluster:
         self._replica(int(words[0])).paused = False
 
     def _do_round(self, words: Sequence[str]) -> None:
-        self._replica(int(words[0])).ask_round(self.now_ms)
-        self._drain(int(words[0]))
+        node_id = int(words[0])
+        self._asked[node_id] = self._replica(node_id).ask_round(self.now_ms)
+        self._drain(node_id)
 
     def _do_confirmed(self, words: Sequence[str]) -> None:
-        confirmed_ms = self._replica(int(words[0])).confirmed_ms
-        ago = "never" if confirmed_ms < 0 else f"{self.now_ms - confirmed_ms} ms ago"
-        self._out.append(f"{words[0]}: confirmed {ago}")
+        node_id = int(words[0])
+        is_confirmed = self._replica(node_id).confirmed_ms >= self._asked[node_id]
+        self._out.append(f"{node_id}: {'confirmed' if is_confirmed else 'not confirmed'}")
 
     def _do_lose(self, words: Sequence[str]) -> None:
         self._do_crash(words)
