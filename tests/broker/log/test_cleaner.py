@@ -24,7 +24,7 @@ ABORT, COMMIT = b"\0\0\0\0", b"\0\0\0\1"
 
 
 class Bench:
-    """A log of keys and values; `seal` begins a new segment, so that the one before may be cleaned."""
+    """A log of keys and values; `seal` begins a new segment: the one before may be cleaned."""
 
     def __init__(self, segment_bytes: int = 100_000) -> None:
         self.disk = SimDisk(random.Random(1))
