@@ -390,6 +390,20 @@ def test_a_full_map_ends_a_cleaning_early_and_the_next_goes_on_there(bench: Benc
     assert bench.records() == [(10 + n, f"k{n}", "new") for n in range(10)]
 
 
+def test_what_lies_behind_a_full_map_is_not_touched(bench: Bench) -> None:
+    bench.put(("gone", "old"))
+    for number in range(4):
+        bench.put((f"k{number}", "v"))
+    bench.put(("gone", None))
+    bench.seal()
+    policy = CleanerPolicy(min_cleanable_dirty_ratio=0.0, map_keys=4, delete_retention_ms=0)
+    bench.clean(policy)
+    assert bench.batches()[-1].delete_horizon_ms is None
+    bench.clean(policy)
+    assert [key for _, key, _ in bench.records()] == ["k0", "k1", "k2", "k3", "gone"]
+    assert bench.batches()[-1].delete_horizon_ms == DAY
+
+
 def test_a_batch_with_more_keys_than_the_map_holds_is_cleaned_all_the_same(bench: Bench) -> None:
     bench.put(*((f"k{n}", "old") for n in range(9)))
     bench.put(*((f"k{n}", "new") for n in range(9)))

@@ -1,10 +1,10 @@
 """A walk over sealed segments that reads everything and believes nothing: rot is found while the
 other replicas still have the good bytes.
 
-    steps = scrub.plan(log)              on the loop: what there is to look at
-    scrub = Scrub(steps)
+    scrub = Scrub(log)                                  on the loop; reads no file
     while (found := scrub.step(1 << 20)) is not None:   in a disk thread, at the caller's pace
         ...
+    scrub.is_current(damage)                            on the loop, before anything is done about it
 
 Of each segment: the CRC of every batch, contiguous offsets and indexes, terms that the term table
 knows, the length that was synced; of its index file: the CRC of every entry, the places they name,
@@ -122,7 +122,7 @@ class Scrub:
 
 
 class _Headers:
-    """Follows a segment's headers beside its index."""
+    """Follows a segment's headers beside its index; one sentence is enough."""
 
     def __init__(self, segment: Segment, index: SparseIndex | None) -> None:
         self._segment = segment
@@ -132,18 +132,18 @@ class _Headers:
 
     def note(self, found: Found) -> str | None:
         """The next entry; what is wrong before it."""
-        index, what = self._index, None
+        what = None
+        index = self._index
         if index is not None and self._due < len(index):
             place = index.place(self._due)
-            if found.place.position > place.position:
-                self._index = None  # the rest would be wrong for the same reason
-                return f"{self._segment.name}: no entry begins at {place.position}, as indexed"
             if found.place == place:
-                what = self._check(index.crcs[self._due], found.place.position)
+                what = self._check(index.crcs[self._due], place.position)
                 self._due += 1
                 self._crc = 0
-            elif found.place.position == place.position:
+            elif found.place.position >= place.position:
                 what = f"{self._segment.name} at {place.position}: not what the index says is there"
+        if what is not None:
+            self._index = None
         self._crc = crc32c(found.data[:HEADER_SIZE], self._crc)
         return what
 
