@@ -16,6 +16,13 @@ from quorate_broker import config
 from quorate_broker.config.setting import Kind
 
 
+class Resource(enum.IntEnum):
+    """Kafka's codes of what has a configuration (they are not those of the ACLs)."""
+
+    TOPIC = 2
+    BROKER = 4
+
+
 class Source(enum.IntEnum):
     """Where a value came from; Kafka's codes."""
 
@@ -92,6 +99,11 @@ def check_topic(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
         except ValueError as error:
             raise BadConfig(f"Invalid value {value} for configuration {name}: {error}") from error
     return checked
+
+
+def is_known(name: str) -> bool:
+    """Whether a topic has such a key."""
+    return name in _FIXED or name in config.TOPIC_SETTINGS
 
 
 def of_topic(settings: config.Settings, own: Mapping[str, str]) -> Iterator[Entry]:

@@ -124,6 +124,19 @@ class PartitionView(Protocol):
         """
         ...
 
+    def move_start(self, offset: int) -> Awaitable[Appended]:
+        """Let the log begin at `offset` on every replica, done when that is committed.
+
+        Raises, at once or when awaited, KafkaError OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER,
+        REQUEST_TIMED_OUT.
+        """
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What the log takes on this broker."""
+        ...
+
     def add_waiter(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when the high watermark moves, leadership is lost or the
         partition goes away; it stays until removed."""
@@ -204,3 +217,14 @@ class Context(Protocol):
         ...
 
     async def new_producer_id(self) -> int: ...
+
+    async def transfer_leadership(self, topic_id: uuid.UUID, index: int, target: int) -> None:
+        """Have the leader, wherever it is, hand over to the replica on broker `target`.
+
+        Raises KafkaError NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT.
+        """
+        ...
+
+    def disk_space(self) -> tuple[int, int]:
+        """Bytes free and in all, of the file system that this broker writes to."""
+        ...

@@ -5,20 +5,11 @@ Next: `configs`, where the entries come from.
 
 from __future__ import annotations
 
-import enum
-
 from quorate_broker.api import configs, topics
 from quorate_broker.api.context import Call, Context
 from quorate_broker.api.principal import CLUSTER_NAME, Operation, ResourceType
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.wire.messages import describe_configs as messages
-
-
-class _Resource(enum.IntEnum):
-    """Kafka's codes of what has a configuration (they are not those of the ACLs)."""
-
-    TOPIC = 2
-    BROKER = 4
 
 
 def handle(
@@ -62,9 +53,9 @@ def _entries(
     context: Context, call: Call, wanted: messages.DescribeConfigsResource
 ) -> list[configs.Entry]:
     match wanted.resource_type:
-        case _Resource.TOPIC:
+        case configs.Resource.TOPIC:
             return _of_topic(context, call, wanted.resource_name)
-        case _Resource.BROKER:
+        case configs.Resource.BROKER:
             return _of_broker(context, call, wanted.resource_name)
         case _:
             raise KafkaError(

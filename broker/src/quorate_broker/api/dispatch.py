@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from quorate_broker.api import (
+    altering,
     api_versions,
     create_partitions,
     create_topics,
     delete_groups,
+    delete_records,
     delete_topics,
     describe_cluster,
     describe_configs,
     describe_groups,
+    describe_log_dirs,
+    elect_leaders,
     fetch,
     find_coordinator,
     heartbeat,
@@ -35,6 +39,7 @@ from quorate_broker.api import (
     offset_fetch,
     offset_for_leader_epoch,
     produce,
+    reassignments,
     sync_group,
 )
 from quorate_broker.api.context import Call, Context
@@ -54,7 +59,7 @@ class Route:
     failed: Failed
 
 
-_MODULES = {
+_MODULES: dict[ApiKey, Any] = {
     ApiKey.PRODUCE: produce,
     ApiKey.FETCH: fetch,
     ApiKey.LIST_OFFSETS: list_offsets,
@@ -71,11 +76,18 @@ _MODULES = {
     ApiKey.API_VERSIONS: api_versions,
     ApiKey.CREATE_TOPICS: create_topics,
     ApiKey.DELETE_TOPICS: delete_topics,
+    ApiKey.DELETE_RECORDS: delete_records,
     ApiKey.INIT_PRODUCER_ID: init_producer_id,
     ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
     ApiKey.DESCRIBE_CONFIGS: describe_configs,
+    ApiKey.ALTER_CONFIGS: altering.Alter,
+    ApiKey.DESCRIBE_LOG_DIRS: describe_log_dirs,
     ApiKey.CREATE_PARTITIONS: create_partitions,
     ApiKey.DELETE_GROUPS: delete_groups,
+    ApiKey.ELECT_LEADERS: elect_leaders,
+    ApiKey.INCREMENTAL_ALTER_CONFIGS: altering.Incremental,
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS: reassignments.Alter,
+    ApiKey.LIST_PARTITION_REASSIGNMENTS: reassignments.List,
     ApiKey.DESCRIBE_CLUSTER: describe_cluster,
 }
 

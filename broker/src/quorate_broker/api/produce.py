@@ -1,9 +1,10 @@
 """Produce (0): batches in.
 
-Each partition's batch is checked in place (header, CRC, size; records are not walked), copied once
-out of the connection's buffer into bytes of its own, and appended. With acks=all the response
-waits for the commits; nothing here runs in a task. One partition's error is that partition's
-error code and nobody else's. Next: the partition, behind `context.PartitionView.append`.
+Each partition's batch is checked in place (header, CRC, size; its records are walked only for a
+compacted topic, where each needs a key), copied once out of the connection's buffer into bytes of
+its own, and appended. With acks=all the response waits for the commits; nothing here runs in a
+task. One partition's error is that partition's error code and nobody else's. Next: the partition,
+behind `context.PartitionView.append`.
 """
 
 from __future__ import annotations
@@ -103,11 +104,30 @@ def _append(
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce v7")
     if header.is_transactional:
         raise KafkaError(ErrorCode.INVALID_TXN_STATE, "no transaction is open")
+    if topics.is_compacted(context.settings, topic):
+        _require_keys(records)
     # The one copy: `records` lies in the connection's buffer, the next frame overwrites it. The
     # request lives until its answer: it must not keep that buffer alive.
     own = memoryview(bytearray(records))
     one.records = None
     return view.append(own, header, request.acks, request.timeout_ms)
+
+
+class _Keyless(KafkaError):
+    """Records of a compacted topic that have no key: they would never go from it again."""
+
+    def __init__(self, records: list[int]) -> None:
+        super().__init__(
+            ErrorCode.INVALID_RECORD, "A compacted topic takes no records without a key."
+        )
+        self.records = records
+
+
+def _require_keys(records: memoryview) -> None:
+    """The one check that walks the records, and only for compacted topics."""
+    keyless = [at for at, record in enumerate(batch.records(records)) if record.key is None]
+    if keyless:
+        raise _Keyless(keyless)
 
 
 def _require_in_sync(context: Context, topic: Topic, index: int) -> None:
@@ -182,3 +202,10 @@ def _succeed(answer: Answer, appended: Appended) -> None:
 def _fail(answer: Answer, error: KafkaError) -> None:
     answer.error_code = error.code
     answer.error_message = error.message
+    if isinstance(error, _Keyless):
+        answer.record_errors = [
+            produce.BatchIndexAndErrorMessage(
+                batch_index=at, batch_index_error_message=error.message
+            )
+            for at in error.records
+        ]

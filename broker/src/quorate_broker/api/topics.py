@@ -85,6 +85,20 @@ def max_message_bytes(settings: config.Settings, topic: Topic) -> int:
     return settings.message_max_bytes if own is None else int(own)
 
 
+def _policies(settings: config.Settings, topic: Topic) -> list[str]:
+    return topic.config.get("cleanup.policy", settings.log_cleanup_policy).split(",")
+
+
+def may_delete(settings: config.Settings, topic: Topic) -> bool:
+    """Whether old records of `topic` are deleted, and not only compacted."""
+    return "delete" in _policies(settings, topic)
+
+
+def is_compacted(settings: config.Settings, topic: Topic) -> bool:
+    """Whether of each key only the latest record is kept for good."""
+    return "compact" in _policies(settings, topic)
+
+
 def allowed(context: Context, call: Call, operation: Operation, topic: str) -> bool:
     """Whether the caller may do that to the topic."""
     return context.authorizer.allows(call.principal, operation, ResourceType.TOPIC, topic)

@@ -7,6 +7,7 @@ active where that replica leads. Read next: `main`, which makes the parts that m
 from __future__ import annotations
 
 import random
+import shutil
 import typing
 import uuid
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from quorate_broker.net.peers import Peers
 from quorate_broker.node.controller import Controller
 from quorate_broker.node.leaders import Leaders
 from quorate_broker.node.shelf import Shelf, group_name
+from quorate_broker.node.transfer import Transfers
 from quorate_broker.partition.hosted import Host
 from quorate_broker.partition.shell import Partition
 from quorate_broker.wire.outcome import Machine
@@ -53,6 +55,7 @@ class NodeContext:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._transfers = Transfers(parts.shelf, parts.peers, parts.clock)
         self._coordinators: dict[tuple[uuid.UUID, int], Host] = {}
         self.authorizer: Authorizer = AllowAll()
 
@@ -93,6 +96,14 @@ class NodeContext:
 
     async def new_producer_id(self) -> int:
         return await self._parts.controller.new_producer_id(self._parts.peers)
+
+    async def transfer_leadership(self, topic_id: uuid.UUID, index: int, target: int) -> None:
+        leader_id = self.leader(topic_id, index).leader_id
+        await self._transfers.transfer(group_name(topic_id, index), leader_id, target)
+
+    def disk_space(self) -> tuple[int, int]:
+        usage = shutil.disk_usage(self.settings.data_dir)
+        return usage.free, usage.total
 
     # -- groups
 

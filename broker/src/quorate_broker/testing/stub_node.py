@@ -123,6 +123,16 @@ class MemoryPartition:
             size += len(one)
         return found
 
+    async def move_start(self, offset: int) -> Appended:
+        if self.refuse is not None:
+            raise self.refuse
+        self.start_offset = max(self.start_offset, offset)
+        return _Appended(self.start_offset, start_offset=self.start_offset)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.batches))
+
     def add_waiter(self, callback: Callable[[], None]) -> None:
         self.waiters.append(callback)
 
@@ -222,6 +232,15 @@ class StubNode:
             raise self.unreachable
         self._next_producer_id += 1
         return self._next_producer_id
+
+    async def transfer_leadership(self, topic_id: uuid.UUID, index: int, target: int) -> None:
+        if self.unreachable is not None:
+            raise self.unreachable
+        lead = self.leaders[topic_id, index]
+        self.leaders[topic_id, index] = Leadership(target, lead.epoch + 1, lead.isr)
+
+    def disk_space(self) -> tuple[int, int]:
+        return 3_000, 10_000
 
     def topic(
         self, name: str, partitions: int = 1, replicas: int = 1, **topic_config: str

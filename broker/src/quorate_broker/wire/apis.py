@@ -13,22 +13,29 @@ from typing import Any
 
 from quorate_broker.wire import schema
 from quorate_broker.wire.messages import (
+    alter_configs,
+    alter_partition_reassignments,
     api_versions,
     create_partitions,
     create_topics,
     delete_groups,
+    delete_records,
     delete_topics,
     describe_cluster,
     describe_configs,
     describe_groups,
+    describe_log_dirs,
+    elect_leaders,
     fetch,
     find_coordinator,
     heartbeat,
+    incremental_alter_configs,
     init_producer_id,
     join_group,
     leave_group,
     list_groups,
     list_offsets,
+    list_partition_reassignments,
     metadata,
     offset_commit,
     offset_fetch,
@@ -57,11 +64,18 @@ class ApiKey(IntEnum):
     API_VERSIONS = 18
     CREATE_TOPICS = 19
     DELETE_TOPICS = 20
+    DELETE_RECORDS = 21
     INIT_PRODUCER_ID = 22
     OFFSET_FOR_LEADER_EPOCH = 23
     DESCRIBE_CONFIGS = 32
+    ALTER_CONFIGS = 33
+    DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
     DELETE_GROUPS = 42
+    ELECT_LEADERS = 43
+    INCREMENTAL_ALTER_CONFIGS = 44
+    ALTER_PARTITION_REASSIGNMENTS = 45
+    LIST_PARTITION_REASSIGNMENTS = 46
     DESCRIBE_CLUSTER = 60
 
 
@@ -158,6 +172,41 @@ _LIST = (
         ApiKey.DESCRIBE_CLUSTER,
         describe_cluster.DescribeClusterRequest,
         describe_cluster.DescribeClusterResponse,
+    ),
+    _api(
+        ApiKey.ALTER_CONFIGS,
+        alter_configs.AlterConfigsRequest,
+        alter_configs.AlterConfigsResponse,
+    ),
+    _api(
+        ApiKey.ALTER_PARTITION_REASSIGNMENTS,
+        alter_partition_reassignments.AlterPartitionReassignmentsRequest,
+        alter_partition_reassignments.AlterPartitionReassignmentsResponse,
+    ),
+    _api(
+        ApiKey.DELETE_RECORDS,
+        delete_records.DeleteRecordsRequest,
+        delete_records.DeleteRecordsResponse,
+    ),
+    _api(
+        ApiKey.DESCRIBE_LOG_DIRS,
+        describe_log_dirs.DescribeLogDirsRequest,
+        describe_log_dirs.DescribeLogDirsResponse,
+    ),
+    _api(
+        ApiKey.ELECT_LEADERS,
+        elect_leaders.ElectLeadersRequest,
+        elect_leaders.ElectLeadersResponse,
+    ),
+    _api(
+        ApiKey.INCREMENTAL_ALTER_CONFIGS,
+        incremental_alter_configs.IncrementalAlterConfigsRequest,
+        incremental_alter_configs.IncrementalAlterConfigsResponse,
+    ),
+    _api(
+        ApiKey.LIST_PARTITION_REASSIGNMENTS,
+        list_partition_reassignments.ListPartitionReassignmentsRequest,
+        list_partition_reassignments.ListPartitionReassignmentsResponse,
     ),
 )
 
