@@ -94,6 +94,9 @@ class Alone:
     def leadership_changed(self, partition: Partition) -> None:
         pass
 
+    def in_sync_changed(self, partition: Partition) -> None:
+        pass
+
     def partition_failed(self, partition: Partition, error: Exception) -> None:
         self.failures.append(partition.group)
 

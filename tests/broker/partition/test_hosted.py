@@ -219,3 +219,145 @@ def test_a_bug_in_a_machine_fences_its_partition_where_it_decides(
         await stand.flush()
 
     run(test)
+
+
+class Image(Tally):
+    """A tally that can begin from a state: the values so far, joined by commas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restored = 0
+
+    def restore(self, content: bytes) -> None:
+        self.seen = list(content.split(b","))
+        self.restored += 1
+
+
+async def with_records(stand: Stand, *values: bytes) -> tuple[Any, Host]:
+    """A partition that leads alone, with these records."""
+    partition = stand.partition(ALONE)
+    host = Host(partition, Image, ErrorCode.NOT_COORDINATOR, stand.clock)
+    partition.tick(0)
+    await stand.flush()
+    for value in values:
+        host.submit(value)
+        await stand.flush()
+    return partition, host
+
+
+async def put_state(stand: Stand, partition: Any, content: bytes) -> None:
+    """The machine's state so far, and nothing before it any more."""
+    assert hosted.keep_state(partition, partition.high_watermark, content)
+    await stand.flush()
+    partition.move_start(partition.high_watermark)
+    await stand.flush()
+    assert partition.start_offset == partition.high_watermark
+
+
+def test_who_follows_begins_from_the_logs_state_and_goes_on_with_the_records_behind_it() -> None:
+    async def test(stand: Stand) -> None:
+        partition, host = await with_records(stand, b"a", b"b")
+        await put_state(stand, partition, b"A,B")
+        host.submit(b"c")
+        await stand.flush()
+        image, steps = Image(), []
+        Follower(partition, image, lambda: steps.append(len(image.seen))).catch_up()
+        assert (image.seen, steps) == ([b"A", b"B", b"c"], [3])
+        host.close()
+        again = Host(partition, Image, ErrorCode.NOT_COORDINATOR, stand.clock)
+        await stand.turn()
+        assert await again.submit(b"?") == [b"A", b"B", b"c"]
+
+    run(test)
+
+
+def test_who_followed_all_along_needs_no_state_when_the_start_moves() -> None:
+    """The start moves in the very turn in which the last commit is told."""
+
+    async def test(stand: Stand) -> None:
+        partition, host = await with_records(stand, b"a")
+        image = Image()
+        Follower(partition, image, lambda: None).catch_up()
+        host.submit(b"b")
+        await stand.flush()
+        await put_state(stand, partition, b"wrong")
+        host.submit(b"c")
+        await stand.flush()
+        assert (image.seen, image.restored) == ([b"a", b"b", b"c"], 0)
+        assert stand.failures == []
+
+    run(test)
+
+
+def test_who_is_behind_the_start_becomes_what_the_state_says() -> None:
+    """A snapshot was taken: the records between are nowhere on this disk."""
+
+    async def test(stand: Stand) -> None:
+        partition, host = await with_records(stand, b"a", b"b")
+        image = Image()
+        follower = Follower(partition, image, lambda: None)
+        partition.remove_waiter(follower.catch_up)
+        follower.catch_up()
+        host.submit(b"c")
+        await stand.flush()
+        await put_state(stand, partition, b"A,B,C")
+        follower.catch_up()
+        assert (image.seen, image.restored) == ([b"A", b"B", b"C"], 1)
+
+    run(test)
+
+
+def test_a_state_that_is_older_than_the_logs_start_stands_for_nothing() -> None:
+    async def test(stand: Stand) -> None:
+        partition, _ = await with_records(stand, b"a", b"b")
+        assert hosted.keep_state(partition, 1, b"A")
+        await stand.flush()
+        partition.move_start(2)
+        await stand.flush()
+        image = Image()
+        Follower(partition, image, lambda: None).catch_up()
+        assert ["nothing stands for them" in str(error) for error in stand.failures] == [True]
+
+    run(test)
+
+
+def test_a_state_is_not_kept_before_its_records_are_on_the_disk() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        raw = foreign(1)
+        partition.append(memoryview(raw), batch.parse_header(raw), -1, 1_000)
+        await stand.turn()
+        assert not hosted.keep_state(partition, 1, b"A")
+        assert partition.replica.log.state is None
+        await stand.flush()
+
+    run(test)
+
+
+def test_records_that_are_gone_with_nothing_in_their_stead_fence_the_replica() -> None:
+    async def test(stand: Stand) -> None:
+        partition, _ = await with_records(stand, b"a", b"b")
+        partition.move_start(1)
+        await stand.flush()
+        Follower(partition, Image(), lambda: None).catch_up()
+        assert ["nothing stands for them" in str(error) for error in stand.failures] == [True]
+
+    run(test)
+
+
+def test_a_machine_without_a_state_lives_on_the_records_that_are_left() -> None:
+    class Late(Tally):
+        def replay(self, record: batch.Record, offset: int) -> None:
+            self.seen.append(record.value)
+
+    async def test(stand: Stand) -> None:
+        partition, host = await with_records(stand, b"a", b"b")
+        host.close()
+        partition.move_start(1)
+        await stand.flush()
+        again = Host(partition, Late, ErrorCode.NOT_COORDINATOR, stand.clock)
+        await stand.turn()
+        assert await again.submit(b"?") == [b"b"]
+
+    run(test)

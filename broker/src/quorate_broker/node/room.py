@@ -1,10 +1,10 @@
 """Room on the disk: looked after beside the event loop, and acted upon before there is none.
 
 Below a reserve (`storage.min.free.bytes`) this broker takes no records from producers or leaders,
-and hands what it leads to brokers that have room; reads go on. Metadata is written all the same,
-since topics can only be deleted, and room be made, by writing down that they are. When room comes
-back, so does everything else by itself. The others hear of it by gossip. Kafka has no such thing;
-Redpanda rejects producers likewise. Read next: `mending`, for what ran into a full disk.
+and hands what it leads to brokers that have room; reads go on. Metadata and what groups commit is
+written all the same: topics can only be deleted, and room be made, by writing that down. When room
+comes back, so does everything else by itself. The others hear of it by gossip. Kafka has no such
+thing; Redpanda rejects producers likewise. Next: `mending`, for what ran into a full disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quorate_broker.log.datadir import DataDir
 from quorate_broker.net.peers import Peers
 from quorate_broker.node.disks import Disks
 from quorate_broker.node.leaders import Leaders
-from quorate_broker.node.shelf import METADATA_GROUP, Shelf
+from quorate_broker.node.shelf import Shelf
 from quorate_broker.partition.shell import Partition
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Room:
         while True:
             await self.look()
             for partition in shelf:
-                partition.paused = self.is_short and partition.group != METADATA_GROUP
+                partition.paused = self.is_short and not shelf.is_internal(partition)
             if self.is_short and turn % HAND_OVER_EVERY == 0:
                 hand_over(shelf, peers, leaders)
             turn += 1
@@ -113,6 +113,8 @@ def hand_over(shelf: Shelf, peers: Peers, leaders: Leaders) -> None:
     """Ask some of those that are led here to be led by brokers that have room."""
     asked = 0
     for partition in shelf:
+        if shelf.is_internal(partition):
+            continue
         targets = sorted(_targets(partition, peers, leaders))
         if targets:
             try:
@@ -125,7 +127,7 @@ def hand_over(shelf: Shelf, peers: Peers, leaders: Leaders) -> None:
 
 
 def _targets(partition: Partition, peers: Peers, leaders: Leaders) -> Iterator[int]:
-    if not partition.is_leader or partition.group == METADATA_GROUP:
+    if not partition.is_leader:
         return
     for node_id in partition.replica.in_sync - {peers.me.node_id}:
         if node_id not in leaders.short and peers.alive(node_id):

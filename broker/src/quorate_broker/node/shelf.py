@@ -118,6 +118,11 @@ class Shelf:
     def __iter__(self) -> Iterator[Partition]:
         return iter(tuple(self._partitions.values()))
 
+    def is_internal(self, partition: Partition) -> bool:
+        """Written by brokers, not by producers: metadata, committed offsets."""
+        wanted = self._wanted.get(partition.group)
+        return wanted is not None and wanted.raft.eager_commit
+
     def resting(self) -> list[Partition]:
         """Those that rest, leading or not."""
         return [each for each in self._partitions.values() if each.resting]

@@ -16,18 +16,23 @@ turn, in which a new leader's commit index may already stand where our own recor
 is released before it was asked again whether this node still leads in the term of the machine.
 
 `Follower` applies the committed records to an image on every node, leader or not.
+
+Both begin from the state that the log keeps (`log.put_state`), if there is one, and go on with the
+records behind it; a follower whose next record is gone from the log, since its leader sent a
+snapshot, becomes what that says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.partition.replica import CorruptReplica
 from quorate_broker.partition.shell import Partition
 from quorate_broker.wire import batch as batches
 from quorate_broker.wire.outcome import Machine, Outcome
@@ -42,47 +47,124 @@ class Applies(Protocol):
     def replay(self, record: batches.Record, offset: int) -> None: ...
 
 
+@runtime_checkable
+class Restores(Protocol):
+    """Something that can begin from what it was elsewhere, or in an earlier life."""
+
+    def restore(self, content: bytes) -> None:
+        """Become what `content` says; ValueError when it says nothing."""
+        ...
+
+
+class _Gone(Exception):
+    """The next record is not in the log any more, and no state stands for it."""
+
+
+_STATE = struct.Struct(">q")
+"""Before the content of a state: the offset of the first record that it does not cover."""
+
+
+def keep_state(partition: Partition, next_offset: int, content: bytes) -> bool:
+    """Have the log keep what a machine became by the records before `next_offset`.
+
+    They must be committed. False while they are not all on this disk: the state would outlive them.
+    """
+    log = partition.replica.log
+    index = log.index_of_offset(next_offset) - 1
+    if index > min(log.synced_index, partition.replica.commit_index):
+        return False
+    log.put_state(index, _STATE.pack(next_offset) + content)
+    partition.kick()
+    return True
+
+
+def _unpacked(state: bytes) -> tuple[int, bytes]:
+    """(next offset, content). Raises ValueError."""
+    if len(state) < _STATE.size:
+        raise ValueError("a state that is cut short")
+    return _STATE.unpack_from(state)[0], state[_STATE.size :]
+
+
 class _Reader:
-    """Walks the records of a log from its start, so many bytes at a time."""
+    """Walks the records of a log, so many bytes at a time, from its state or from its start."""
 
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, partition: Partition, target: Applies) -> None:
         self._partition = partition
-        self.next_offset = partition.start_offset
+        self._target = target
+        self.next_offset = 0
+        self._begin()
 
-    def read_into(self, target: Applies, end_offset: int) -> bool:
+    def _begin(self) -> None:
+        """Take the log's state where it is ahead of what was read. Raises _Gone.
+
+        Without a way to take one the target lives on the records that are left, as Kafka's group
+        coordinators do on a compacted log.
+        """
+        if not isinstance(self._target, Restores):
+            self.next_offset = max(self.next_offset, self._partition.start_offset)
+            return
+        state = self._partition.replica.log.state
+        if state is not None:
+            offset, content = _unpacked(state[1])
+            if offset > self.next_offset:
+                self._target.restore(content)
+                self.next_offset = offset
+        if self.next_offset < self._partition.start_offset:
+            raise _Gone(f"records from {self.next_offset} on are gone, and nothing stands for them")
+
+    def read_on(self, end_offset: int) -> bool:
         """Feed the next records before `end_offset`; True when all are fed.
 
-        Raises KafkaError when the disk fails; the partition is fenced then.
+        Raises KafkaError when the disk fails; the partition is fenced then. _Gone: see there.
         """
+        if self.next_offset < self._partition.start_offset:
+            self._begin()
         if self.next_offset >= end_offset:
             return True
         for raw in self._partition.scan(self.next_offset, LOAD_BYTES_PER_TURN, end_offset):
             for at, header in batches.headers(raw):
-                self.next_offset = header.next_offset
-                if header.is_control:
-                    continue
-                for record in batches.records(raw, at):
-                    target.replay(record, header.base_offset + record.offset_delta)
+                if not header.is_control:
+                    self._feed(raw, at, header)
+                self.next_offset = max(self.next_offset, header.next_offset)
         return self.next_offset >= end_offset
+
+    def _feed(self, raw: memoryview, at: int, header: batches.BatchHeader) -> None:
+        for record in batches.records(raw, at):
+            offset = header.base_offset + record.offset_delta
+            if offset >= self.next_offset:  # the state may end inside a batch
+                self._target.replay(record, offset)
 
 
 class Follower:
     """Keeps `target` at the high watermark; `applied` is called after each step forward."""
 
     def __init__(self, partition: Partition, target: Applies, applied: Callable[[], None]) -> None:
+        """Raises ValueError when the log's state cannot be read."""
         self._partition = partition
-        self._reader = _Reader(partition)
         self._target = target
         self._applied = applied
+        self._reader: _Reader | None = None
+        self._told = 0
         partition.add_waiter(self.catch_up)
+
+    @property
+    def next_offset(self) -> int:
+        """Of the first record that was not applied yet."""
+        return 0 if self._reader is None else self._reader.next_offset
 
     def catch_up(self) -> None:
         """Apply what has been committed since."""
-        before = self._reader.next_offset
-        with contextlib.suppress(KafkaError):  # fenced: its node has been told
-            while not self._reader.read_into(self._target, self._partition.high_watermark):
+        try:
+            if self._reader is None:
+                self._reader = _Reader(self._partition, self._target)
+            while not self._reader.read_on(self._partition.high_watermark):
                 pass
-        if self._reader.next_offset != before:
+        except KafkaError:
+            pass  # fenced: its node has been told
+        except (_Gone, ValueError) as error:
+            self._partition.fail(CorruptReplica(str(error)))
+        if self.next_offset != self._told:
+            self._told = self.next_offset
             self._applied()
 
 
@@ -155,7 +237,15 @@ class Host:
             self._release()
         elif self._loading is None:
             self._epoch = self._partition.leader_epoch
-            self._loading = (self._make(), _Reader(self._partition))
+            self._begin_to_load()
+
+    def _begin_to_load(self) -> None:
+        machine = self._make()
+        try:
+            self._loading = (machine, _Reader(self._partition, machine))
+        except (_Gone, ValueError) as error:
+            self._broken(CorruptReplica(str(error)))
+        else:
             self._loop.call_soon(self._load)
 
     def _load(self) -> None:
@@ -163,7 +253,7 @@ class Host:
             return
         machine, reader = self._loading
         try:
-            done = reader.read_into(machine, self._partition.next_offset)
+            done = reader.read_on(self._partition.next_offset)
             if not done:
                 self._loop.call_soon(self._load)
                 return
@@ -172,6 +262,8 @@ class Host:
             self._carry_out(machine.loaded(self._clock.monotonic_ms()))
         except KafkaError:
             self._drop()
+        except _Gone as error:
+            self._broken(CorruptReplica(str(error)))
         except Exception as error:  # noqa: BLE001 - see `_broken`
             self._broken(error)
 

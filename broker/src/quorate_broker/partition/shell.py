@@ -34,7 +34,7 @@ from quorate_broker.wire import batch as batches
 log = logging.getLogger(__name__)
 
 NO_LEADER = -1
-NO_ROOM = "the disk of this broker is about to be full"
+MOVE_START_MS = 30_000
 
 T = TypeVar("T")
 
@@ -94,7 +94,6 @@ class Partition:
         self._watchers: dict[Callable[[], None], None] = {}
         self._believed_term = replica.term
         self._in_sync: frozenset[int] = frozenset()
-        self._paused = False
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -142,8 +141,6 @@ class Partition:
         try:
             if self._closed:  # nobody would ever answer
                 raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
-            if self._paused and self.is_leader:
-                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, NO_ROOM)
             written = self.replica.propose(batch, header)
         except KafkaError as error:
             future.set_exception(error)
@@ -248,21 +245,30 @@ class Partition:
     @property
     def paused(self) -> bool:
         """No records are taken, for want of room on the disk."""
-        return self._paused
+        return self.replica.paused
 
     @paused.setter
     def paused(self, paused: bool) -> None:
-        if self._paused != paused:
-            self._paused = paused
-            setattr(self.replica, "paused", paused)  # noqa: B010
+        if self.replica.paused != paused:
+            self.replica.paused = paused
             self.kick()
 
-    def move_start(self, offset: int) -> None:
-        """As leader: begin the log there. KafkaError OFFSET_OUT_OF_RANGE, or it does not lead."""
-        move = getattr(self.replica, "move_start", None)
-        if move is not None:
-            move(offset, self._ports.clock.monotonic_ms())
+    def move_start(self, offset: int) -> asyncio.Future[Appended]:
+        """As leader: begin the log there; done when that is committed. Raises KafkaError."""
+        now_ms = self._ports.clock.monotonic_ms()
+        index = self.replica.move_start(offset, now_ms)
         self.kick()
+        future: asyncio.Future[Appended] = self._loop.create_future()
+        moved = Appended(offset, offset)
+        if index <= self.replica.commit_index:
+            future.set_result(moved)
+        else:
+            self._committed.add(index, Waiter(future, moved, now_ms + MOVE_START_MS))
+        return future
+
+    @property
+    def size_bytes(self) -> int:
+        return self.replica.log.size_bytes
 
     @property
     def held_by_all(self) -> int:
@@ -272,8 +278,8 @@ class Partition:
     def begin_again(self, replica: Replica) -> None:
         """Another replica takes the place of one that failed: its log was opened anew."""
         assert self.replica.error is not None, "one that takes part is not replaced"
+        replica.paused = self.replica.paused
         self.replica = replica
-        setattr(replica, "paused", self._paused)  # noqa: B010
         self._believed_term = replica.term
         self._in_sync = frozenset()
         self._tell_watchers()
@@ -309,10 +315,16 @@ class Partition:
         if self._closed:
             return
         try:
+            self._let_followers_read()
             self._carry_out(self.replica.drain(self._ports.clock.monotonic_ms()))
         except Exception as error:  # noqa: BLE001 - see the module's head
             self.fail(error)
         self._ports.deadline_moved(self)
+
+    def _let_followers_read(self) -> None:
+        """The log's start is about to move: who follows the records has to have had them."""
+        if self.replica.log.starts:
+            self._tell_watchers()
 
     def _carry_out(self, effects: Effects) -> None:
         for to, message in effects.messages:
@@ -335,7 +347,7 @@ class Partition:
         elif self.replica.serving and self.replica.in_sync != self._in_sync:
             self._in_sync = self.replica.in_sync
             self._ports.in_sync_changed(self)
-        if effects.committed is not None or effects.leader is not None:
+        if effects.committed is not None or effects.leader is not None or effects.began_anew:
             self._tell_watchers()
 
     def _tell_watchers(self) -> None:
@@ -367,6 +379,7 @@ class Partition:
 
     def _job_done(self, job: Job) -> None:
         try:
+            self._let_followers_read()
             self.replica.job_done(job)
             self._synced.reached(self.replica.log.synced_index)
         except Exception as error:  # noqa: BLE001 - see the module's head
