@@ -89,14 +89,15 @@ def test_bad_bytes_followed_by_a_valid_batch_are_corruption(bench: Bench, place:
     assert "valid batch behind" in log.corrupt
 
 
-def test_a_valid_batch_far_behind_a_hole_is_found(new_bench: Callable[..., Bench]) -> None:
+def test_a_valid_batch_far_behind_bad_bytes_is_found(new_bench: Callable[..., Bench]) -> None:
     bench = new_bench(
         LogSettings(segment_bytes=10_000_000, preallocate_bytes=8_000_000, cache_bytes=0)
     )
     bench.append()
     bench.checkpoint()
+    begin = bench.log.size_bytes
     last = bench.append()
-    bench.overwrite(segment(bench), 3_000_001, last)
+    bench.overwrite(segment(bench), begin, b"\xff" * (3_000_001 - begin) + last)
     assert "at 3000001" in str(bench.open().corrupt)
 
 
@@ -374,3 +375,125 @@ def test_internal_entries_before_a_torn_next_segment_are_kept(
     assert bench.crash().corrupt is None
     assert bench.entries()[:2] == kept
     assert bench.log.last_index >= 3
+
+
+# A hole: some sectors of one write are on disk, and others, before them, are not.
+
+
+def holed(bench: Bench, *sectors: int) -> list[bytes]:
+    """Two batches of a synced and one unsynced write, which lacks some sectors; the batches."""
+    wanted = [bench.append(size=300)]
+    bench.checkpoint()
+    wanted.append(bench.append(size=700))
+    bench.sync()
+    begin = bench.log.size_bytes
+    written = b"".join(bench.append(size=700) for _ in range(4))
+    before = bench.disk.content(segment(bench))[: begin + 1]
+    content = bytearray(before[:begin] + written)
+    for sector in sectors:
+        start = max(begin, sector * 512)
+        content[start : (sector + 1) * 512] = bytes((sector + 1) * 512 - start)
+    bench.overwrite(segment(bench), begin, bytes(content[begin:]))
+    return wanted
+
+
+@pytest.mark.parametrize("sectors", [(2,), (3,), (2, 3), (4,), (2, 5), (3, 4, 5)])
+def test_a_hole_inside_one_unsynced_write_is_a_torn_tail(
+    bench: Bench, sectors: tuple[int, ...]
+) -> None:
+    wanted = holed(bench, *sectors)
+    log = bench.open()
+    assert log.corrupt is None
+    assert log.recovery.torn_bytes > 0
+    entries = bench.entries()
+    assert entries[:2] == wanted
+    assert len(entries) < 6
+    more = bench.append(size=10)
+    bench.sync()
+    bench.crash()
+    assert bench.entries() == [*entries, more]
+
+
+def test_a_flipped_bit_before_a_valid_batch_is_no_hole(bench: Bench) -> None:
+    holed(bench)
+    bench.disk.flip(segment(bench), 1_300)
+    assert "valid batch behind" in str(bench.open().corrupt)
+
+
+def test_a_hole_before_a_later_segment_is_corruption(new_bench: Callable[..., Bench]) -> None:
+    """A segment is begun when the one before it is synced, so this hole was on disk once."""
+    bench = new_bench(LogSettings(segment_bytes=3_000, preallocate_bytes=0, cache_bytes=0))
+    bench.append(size=300)
+    bench.checkpoint()
+    for _ in range(6):
+        bench.append(size=700)
+    bench.sync()
+    assert len(bench.files()) == 2
+    bench.overwrite(bench.files()[0], 1_024, bytes(512))
+    assert "valid batch behind" in str(bench.open().corrupt)
+
+
+def test_fewer_zeros_than_a_sector_are_no_hole(bench: Bench) -> None:
+    holed(bench)
+    bench.overwrite(segment(bench), 1_536, bytes(511))
+    assert "valid batch behind" in str(bench.open().corrupt)
+
+
+# A disk that reads wrong once.
+
+
+def misreading(bench: Bench, name: str, least: int) -> list[str]:
+    """One byte of one read of a file is wrong, of reads of at least so many bytes."""
+    reads: list[str] = []
+    pread = bench.disk.pread
+
+    def wrong(handle: int, size: int, at: int) -> bytes:
+        data = pread(handle, size, at)
+        path = bench.disk._handles[handle][0]
+        if path.endswith(name) and len(data.rstrip(b"\0")) >= least and not reads:
+            reads.append(path)
+            middle = len(data.rstrip(b"\0")) // 2
+            return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        return bytes(data)
+
+    bench.disk.pread = wrong
+    return reads
+
+
+def test_a_read_that_was_wrong_once_does_not_cut_what_was_synced(bench: Bench) -> None:
+    first = bench.append()
+    bench.checkpoint()
+    second = bench.append()
+    bench.sync()
+    bench.disk.crash()
+    reads = misreading(bench, "0.log", len(second) // 2)
+    with pytest.raises(OSError, match="reads differ"):
+        bench.open()
+    assert len(reads) == 1
+    bench.open()
+    assert bench.entries() == [first, second]
+
+
+def test_a_copy_that_was_misread_does_not_take_the_place_of_the_original(bench: Bench) -> None:
+    first = bench.append()
+    bench.checkpoint()
+    second = bench.append()
+    bench.sync()
+    bench.disk.crash()
+    place = {"reads": 0}
+    pread = bench.disk.pread
+
+    def wrong(handle: int, size: int, at: int) -> bytes:
+        data = bytes(pread(handle, size, at))
+        if size == len(second) and bench.disk._handles[handle][0].endswith("0.log"):
+            place["reads"] += 1
+            return data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
+        return data
+
+    bench.disk.pread = wrong
+    with pytest.raises(OSError, match="a copy is not what was read"):
+        bench.open()
+    assert place["reads"] == 1
+    bench.disk.pread = pread
+    bench.open()
+    assert bench.entries() == [first, second]

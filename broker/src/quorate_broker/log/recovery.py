@@ -3,8 +3,10 @@
 1. The checkpoint says what was synced; its segments must be there, at least that long.
 2. From its position on, entries are scanned while they are whole and in line.
 3. Behind the first bad byte nothing valid may follow: then it is a torn tail, never synced, and is
-   cut (zeros are preallocated space, not even torn). A valid batch behind it means rot or a lost
-   write: corruption (decision 10); then nothing on disk is touched.
+   cut (zeros are preallocated space, not even torn). A valid batch behind it means rot: corruption
+   (decision 10); then nothing on disk is touched. But a power cut may leave a hole inside one
+   write, whose sectors reach the disk in any order: where a whole sector is still zeros as before
+   the write, in the newest segment, the write was not synced, and its rest is cut like any tail.
 4. What was scanned is copied to a new file, synced and renamed into place (decision 12): after a
    failed sync the kernel may show pages that never reach the disk. Only the tail is copied: it
    becomes a segment of its own; then the old file is cut where the checkpoint ended.
@@ -16,6 +18,7 @@ called by `log.Log.open`, before anything votes, acknowledges or serves. Next: `
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, replace
 
 from quorate_broker.log import checkpoint as checkpoints
@@ -25,6 +28,7 @@ from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.files import COPY, carry_out, load_index, opened, sweep, write_index
 from quorate_broker.log.index import Place
 from quorate_broker.log.layout import Layout, Segment, segment_name
+from quorate_broker.log.reader import follow
 from quorate_broker.log.scan import data_end, inspect_rest, sound_entries
 from quorate_broker.log.told import Told
 from quorate_broker.wire.batch import HEADER_SIZE
@@ -175,8 +179,10 @@ class _Recovery:
                 return
             end = data_end(self.disk, handle, source.begin)
             in_line = source.begin > 0 or source.base_offset == layout.next_offset
+            if layout.segments and source.base_offset == layout.active.base_offset:
+                in_line = True
             start = Place(layout.next_offset, layout.next_index, source.begin)
-            if in_line or (layout.segments and source.base_offset == layout.active.base_offset):
+            if in_line:
                 for found in sound_entries(self.disk, handle, start, layout.terms.last, end):
                     if source.segment is None:
                         source.segment = self._target(source)
@@ -184,12 +190,23 @@ class _Recovery:
                     source.end = found.end_position
                     self.scanned_batches += 1
             rest = inspect_rest(self.disk, handle, source.end, end, layout.next_offset)
-        if rest.valid_at is not None:
+            if rest.torn_bytes:
+                self._look_twice(handle, source, end)
+        is_torn = rest.valid_at is None or (rest.is_hole and in_line and not later)
+        if not is_torn:
             raise CorruptLogError(
                 f"{segment_name(source.base_offset)}: bad bytes at {source.end}, but a valid batch "
                 f"behind them at {rest.valid_at}"
             )
         self.torn_bytes += rest.torn_bytes
+
+    def _look_twice(self, handle: int, source: _Source, end: int) -> None:
+        """A disk that reads one thing now and another then must not cost what lies on it."""
+        layout = self.layout
+        place = Place(layout.next_offset, layout.next_index, source.end)
+        if any(sound_entries(self.disk, handle, place, layout.terms.last, end)):
+            name = f"{self.path}/{segment_name(source.base_offset)}"
+            raise OSError(errno.EIO, f"reads differ at {source.end}", name)
 
     def _was_copied(self, handle: int, source: _Source, later: _Source) -> bool:
         """A power cut between steps 4 and 5: this tail already stands in the next file."""
@@ -237,13 +254,25 @@ class _Recovery:
                 begin = 0 if source.base_offset == segment.base_offset else source.begin
                 size = self._copy_part(writing, size, source, begin)
             self.disk.sync(writing)
-        assert size == segment.size, "every entry placed here is in one of the parts"
+            assert size == segment.size, "every entry placed here is in one of the parts"
+            self._verify(writing, segment)
         self.disk.rename(name + COPY, name)
         self.disk.sync_dir(self.path)
         self.copied_bytes += size
         segment.index_entries = 0
         segment.has_file = True
         segment.handed = segment.written = segment.allocated = size
+
+    def _verify(self, writing: int, segment: Segment) -> None:
+        """The copy takes the place of the original, so nothing misread may be in it."""
+        place = Place(segment.base_offset, segment.base_index, 0)
+        for found in sound_entries(self.disk, writing, place, 0):
+            if self.layout.terms.at(place.index) != found.header.leader_epoch:
+                break
+            place = follow(place, found.header)
+        if place.position != segment.size:
+            name = f"{self.path}/{segment.name}{COPY}"
+            raise OSError(errno.EIO, f"a copy is not what was read, at {place.position}", name)
 
     def _copy_part(self, writing: int, at: int, source: _Source, begin: int) -> int:
         with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as reading:

@@ -1,8 +1,8 @@
 """Reading bytes that may be anything: the part of a segment behind the synced checkpoint.
 
 `sound_entries` walks while entries are whole and in line; `inspect_rest` tells what stands behind
-the first one that is not: nothing, torn bytes, or a valid batch that proves corruption. Next:
-`recovery`, which decides.
+the first one that is not: nothing, torn bytes, or a valid batch behind a hole or behind bad bytes.
+Next: `recovery`, which decides.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from quorate_broker.wire.batch import HEADER_SIZE, BatchHeader
 
 _STEP = 1 << 20
 _LEAST_STEP = 64 << 10
+SECTOR = 512
+"""What a disk writes wholly or not at all."""
+_NOTHING = bytes(SECTOR)
+_UNTELLING = 12
+"""A batch may begin with almost as many zeros: its offset, and the length that is never 0."""
 _MAGIC_AT = 16
 _MAGIC_BYTE = bytes([batch.MAGIC])
 
@@ -29,7 +34,9 @@ class Rest:
     torn_bytes: int
     """Up to the last byte that is not zero; zeros are preallocated space."""
     valid_at: int | None
-    """Position of a valid batch: the bytes before it are corrupt, not torn."""
+    """Position of a valid batch: the bytes before it are no torn end."""
+    is_hole: bool = False
+    """Those bytes, or some of them, never reached the disk."""
 
 
 def data_end(disk: Disk, handle: int, begin: int) -> int:
@@ -117,9 +124,30 @@ def inspect_rest(disk: Disk, handle: int, begin: int, end: int, least_offset: in
             last_byte = max(last_byte, window + content)
             for found_at in _magic_places(chunk):
                 if _valid_at(disk, handle, window + found_at, least_offset):
-                    return Rest(last_byte - begin, window + found_at)
+                    is_hole = _has_hole(disk, handle, begin, window + found_at)
+                    return Rest(last_byte - begin, window + found_at, is_hole)
         at = window + min(_STEP, len(chunk))
     return Rest(last_byte - begin, None)
+
+
+def _has_hole(disk: Disk, handle: int, begin: int, end: int) -> bool:
+    """Whether a sector between two positions reads as the zeros that stood there before a write.
+
+    Space behind the end of a segment always reads as zeros: it is preallocated, and cut to that
+    when it was used before. Rot changes bytes, but leaves no whole sector of zeros.
+    """
+    position = begin
+    while position < end:
+        border = min(end, (position // _STEP + 1) * _STEP)
+        chunk = disk.pread(handle, border - position, position)
+        first = -position % SECTOR  # what is left of a sector that holds older bytes, too
+        if _UNTELLING < first <= len(chunk) and chunk[:first] == bytes(first):
+            return True
+        for at in range(first, len(chunk) - SECTOR + 1, SECTOR):
+            if chunk[at : at + SECTOR] == _NOTHING:
+                return True
+        position = border
+    return False
 
 
 def _magic_places(chunk: bytes) -> Iterator[int]:
