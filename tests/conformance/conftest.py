@@ -1,6 +1,7 @@
 """Kafka itself, as far as it is needed to compare with: jars from Maven Central (see pom.xml).
 
-They are fetched once into ${QUORATE_CACHE:-~/.cache/quorate}/kafka-<version> and never committed.
+They are fetched once into ${QUORATE_CACHE:-~/.cache/quorate}/kafka-<version>-<hash of pom.xml> and
+never committed.
 These tests need Maven and Java; without them they fail and say so.
 """
 
@@ -14,13 +15,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-KAFKA = re.search("<kafka.version>(.*)<", (HERE / "pom.xml").read_text())[1]  # type: ignore[index]
+POM = (HERE / "pom.xml").read_text()
+KAFKA = re.search("<kafka.version>(.*)<", POM)[1]  # type: ignore[index]
+JARS = f"kafka-{KAFKA}-{zlib.crc32(POM.encode()):08x}"  # another pom, another folder
 
 # kio, the second oracle for bytes, has no release for newer Pythons.
 collect_ignore = ["test_bytes.py"] if sys.version_info >= (3, 13) else []
@@ -30,7 +34,7 @@ collect_ignore = ["test_bytes.py"] if sys.version_info >= (3, 13) else []
 def jars() -> pathlib.Path:
     """The folder of Kafka's jars and what they need."""
     cache = os.environ.get("QUORATE_CACHE") or os.path.expanduser("~/.cache/quorate")
-    folder = pathlib.Path(cache) / f"kafka-{KAFKA}"
+    folder = pathlib.Path(cache) / JARS
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +71,21 @@ def java_batches(jars: pathlib.Path) -> Callable[[str, pathlib.Path], str]:
         done = _run(program)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def dump_segments(jars: pathlib.Path) -> Callable[..., tuple[list[str], list[str]]]:
+    """Kafka's DumpLogSegments (`kafka-dump-log.sh`) over segment files: what it prints, and what it
+    complains about."""
+
+    def run(*files: pathlib.Path) -> tuple[list[str], list[str]]:
+        tool = "org.apache.kafka.tools.DumpLogSegments"
+        options = ("--deep-iteration", "--print-data-log", "--files", ",".join(map(str, files)))
+        done = _run([_tool("java"), "-cp", f"{jars}/*", tool, *options])
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines(), done.stderr.splitlines()
 
     return run
 

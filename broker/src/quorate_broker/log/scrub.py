@@ -1,10 +1,9 @@
 """A walk over sealed segments that reads everything and believes nothing: rot is found while the
 other replicas still have the good bytes.
 
-    scrub = Scrub(log)                                  on the loop; reads no file
-    while (found := scrub.step(1 << 20)) is not None:   in a disk thread, at the caller's pace
-        ...
-    scrub.is_current(damage)                            on the loop, before anything is done about it
+    scrub = Scrub(log)                           on the loop; reads no file
+    while scrub.step(1 << 20) is not None: ...   in a disk thread, at the caller's pace
+    scrub.is_current(damage)                     on the loop, before anything is done about it
 
 Of each segment: the CRC of every batch, contiguous offsets and indexes, terms that the term table
 knows, the length that was synced; of its index file: the CRC of every entry, the places they name,
