@@ -15,7 +15,9 @@ from quorate_broker.admin.flanking_registry import FlankingNode
 from quorate_broker.admin.view import (
     BrokerInfo,
     Counters,
+    Decommission,
     DiskSpace,
+    Leaving,
     Overview,
     PartitionState,
 )
@@ -87,6 +89,8 @@ class FakeView:
         self.transferred: list[tuple[int, int | None]] = []
         self.registered: list[FlankingNode] = []
         self.removed: list[tuple[int, str]] = []
+        self.drained: list[tuple[int, bool]] = []
+        self.leaving: dict[int, Decommission | None] = {}
         self.error: Exception | None = None
         self.waiting: list[asyncio.Future[None]] = []
         self.waited_for = asyncio.Event()
@@ -120,6 +124,14 @@ class FakeView:
         if self.error is not None:
             raise self.error
         self.transferred.append((group_id, target))
+
+    async def decommission(self, node_id: int, draining: bool) -> None:
+        if self.error is not None:
+            raise self.error
+        self.drained.append((node_id, draining))
+
+    def decommission_status(self, node_id: int) -> Decommission | None:
+        return self.leaving[node_id]
 
     async def register_flanking(self, node: FlankingNode) -> None:
         if self.error is not None:
@@ -340,6 +352,58 @@ def test_our_own_bug_is_a_500_in_the_same_shape() -> None:
     answer = ask(view, "POST", "/v1/raft/0/transfer_leadership")
     assert answer.status_code == 500
     assert answer.json() == {"message": "internal error: RuntimeError", "code": 500}
+
+
+def test_a_broker_is_decommissioned_and_that_is_taken_back() -> None:
+    view = FakeView()
+    assert ask(view, "PUT", "/v1/brokers/3/decommission").status_code == 200
+    assert ask(view, "PUT", "/v1/brokers/3/recommission").status_code == 200
+    assert view.drained == [(3, True), (3, False)]
+    for code, status in (
+        (ErrorCode.RESOURCE_NOT_FOUND, 404),
+        (ErrorCode.INVALID_REQUEST, 400),
+        (ErrorCode.NOT_CONTROLLER, 503),
+    ):
+        view.error = KafkaError(code, "no")
+        assert ask(view, "PUT", "/v1/brokers/3/decommission").status_code == status
+
+
+def test_the_progress_of_a_decommission_has_the_fields_that_redpandas_clients_read() -> None:
+    view = FakeView()
+    going = Leaving(namespace="kafka", topic="t", partition=1, moving_to=(4,), size_bytes=9)
+    waiting = Leaving(namespace="kafka", topic="t", partition=2, moving_to=(), size_bytes=0)
+    view.leaving = {
+        1: Decommission(finished=False, partitions=(going, waiting), stuck=("kafka/t/2",)),
+        2: Decommission(finished=True),
+        3: None,
+    }
+    told = get(view, "/v1/brokers/1/decommission")
+    assert told == {
+        "finished": False,
+        "replicas_left": 2,
+        "allocation_failures": ["kafka/t/2"],
+        "partitions": [
+            {
+                "ns": "kafka",
+                "topic": "t",
+                "partition": number,
+                "moving_to": {"node_id": target, "core": 0},
+                "bytes_left_to_move": size,
+                "bytes_moved": 0,
+                "partition_size": size,
+            }
+            for number, target, size in ((1, 4, 9), (2, -1, 0))
+        ],
+    }
+    done = get(view, "/v1/brokers/2/decommission")
+    assert done == {
+        "finished": True,
+        "replicas_left": 0,
+        "allocation_failures": [],
+        "partitions": [],
+    }
+    assert ask(view, "GET", "/v1/brokers/3/decommission").status_code == 400
+    assert ask(view, "GET", "/v1/brokers/9/decommission").status_code == 404
 
 
 def test_a_flanking_node_registers_is_listed_and_leaves() -> None:

@@ -36,7 +36,9 @@ EVERYBODY = AllowAll()
 
 STATUS_OF = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: 404,
+    ErrorCode.RESOURCE_NOT_FOUND: 404,
     ErrorCode.REPLICA_NOT_AVAILABLE: 400,
+    ErrorCode.UNSUPPORTED_VERSION: 400,
     ErrorCode.INVALID_REQUEST: 400,
     ErrorCode.ELECTION_NOT_NEEDED: 400,
     ErrorCode.NOT_LEADER_OR_FOLLOWER: 503,
@@ -61,6 +63,9 @@ def build(view: AdminView, authorizer: Authorizer = EVERYBODY) -> Starlette:
             Route("/v1/watch", handlers.watch, methods=get),
             Route("/v1/brokers", handlers.brokers, methods=get),
             Route("/v1/brokers/{id:int}", handlers.broker, methods=get),
+            Route("/v1/brokers/{id:int}/decommission", handlers.decommissioning, methods=get),
+            Route("/v1/brokers/{id:int}/decommission", handlers.decommission, methods=["PUT"]),
+            Route("/v1/brokers/{id:int}/recommission", handlers.recommission, methods=["PUT"]),
             Route("/v1/cluster_view", handlers.cluster_view, methods=get),
             Route("/v1/broker_uuids", handlers.broker_uuids, methods=get),
             Route("/v1/cluster/uuid", handlers.cluster_uuid, methods=get),
@@ -148,6 +153,25 @@ class _Handlers:
             if member.node_id == node_id:
                 return JSONResponse(shapes.broker(member))
         raise HTTPException(404, f"broker with id {node_id} not found")
+
+    async def decommission(self, request: Request) -> Response:
+        """What lies on the broker moves elsewhere, then it is no member any more."""
+        await self._view.decommission(request.path_params["id"], True)
+        return Response(status_code=200)
+
+    async def recommission(self, request: Request) -> Response:
+        await self._view.decommission(request.path_params["id"], False)
+        return Response(status_code=200)
+
+    async def decommissioning(self, request: Request) -> Response:
+        node_id = request.path_params["id"]
+        try:
+            status = self._view.decommission_status(node_id)
+        except KeyError:
+            raise HTTPException(404, f"broker with id {node_id} not found") from None
+        if status is None:
+            raise HTTPException(400, f"broker {node_id} is not being decommissioned")
+        return JSONResponse(shapes.decommission(status))
 
     async def cluster_view(self, request: Request) -> Response:
         return JSONResponse(shapes.cluster_view(self._view.overview()))

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 from quorate_broker import config
 from quorate_broker.admin.flanking_registry import FlankingNode
-from quorate_broker.admin.view import NO_LEADER, BrokerInfo, Overview, PartitionState
+from quorate_broker.admin.view import (
+    NO_LEADER,
+    BrokerInfo,
+    Decommission,
+    Overview,
+    PartitionState,
+)
 
 Json = dict[str, object]
 
@@ -139,6 +145,27 @@ def partition_summary(states: Sequence[PartitionState]) -> Json:
         "under_replicated": sum(
             1 for state in states if state.leader_id != NO_LEADER and state.under_replicated
         ),
+    }
+
+
+def decommission(status: Decommission) -> Json:
+    """GET /v1/brokers/{id}/decommission. How far a copy has got is known to its leader only."""
+    return {
+        "finished": status.finished,
+        "replicas_left": len(status.partitions),
+        "allocation_failures": list(status.stuck[:MAX_LISTED_PARTITIONS]),
+        "partitions": [
+            {
+                "ns": one.namespace,
+                "topic": one.topic,
+                "partition": one.partition,
+                "moving_to": {"node_id": one.moving_to[0] if one.moving_to else -1, "core": 0},
+                "bytes_left_to_move": one.size_bytes,
+                "bytes_moved": 0,
+                "partition_size": one.size_bytes,
+            }
+            for one in status.partitions[:MAX_LISTED_PARTITIONS]
+        ],
     }
 
 

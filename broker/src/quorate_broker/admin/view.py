@@ -74,6 +74,30 @@ class PartitionState:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """One partition that has still to leave a broker."""
+
+    namespace: str
+    topic: str
+    partition: int
+    moving_to: tuple[int, ...]
+    """The brokers that get it instead; none while its turn has not come."""
+    size_bytes: int
+    """As far as it is known here."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Decommission:
+    """How far a broker is drained."""
+
+    finished: bool
+    """It holds nothing, and is a member no longer."""
+    partitions: tuple[Leaving, ...] = ()
+    stuck: tuple[str, ...] = ()
+    """`ns/topic/partition` of those that no other broker can take."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """The cluster as this node knows it at one moment. `version` moves when anything else does."""
 
@@ -112,7 +136,7 @@ class Counters:
 
 
 class AdminView(Protocol):
-    """The node, as the Admin API sees it. Nothing here blocks; only the last three wait."""
+    """The node, as the Admin API sees it. Nothing here blocks; only the coroutines wait."""
 
     @property
     def settings(self) -> Settings: ...
@@ -152,6 +176,17 @@ class AdminView(Protocol):
         Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE (target is no
         replica), NOT_LEADER_OR_FOLLOWER (nobody leads), REQUEST_TIMED_OUT.
         """
+        ...
+
+    async def decommission(self, node_id: int, draining: bool) -> None:
+        """Begin to drain a broker, which ends its membership; or (False) take that back.
+
+        Raises KafkaError RESOURCE_NOT_FOUND, INVALID_REQUEST (it is the last one), NOT_CONTROLLER.
+        """
+        ...
+
+    def decommission_status(self, node_id: int) -> Decommission | None:
+        """None for a broker that is not, and was not, decommissioned. KeyError: never heard of."""
         ...
 
     async def register_flanking(self, node: FlankingNode) -> None:

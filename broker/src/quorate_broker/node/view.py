@@ -22,15 +22,18 @@ from quorate_broker.admin.view import (
     NO_LEADER,
     BrokerInfo,
     Counters,
+    Decommission,
     DiskSpace,
     Overview,
     PartitionState,
 )
+from quorate_broker.cluster import commands
 from quorate_broker.cluster.image import Topic
 from quorate_broker.cluster.records import Member
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.server import Server
 from quorate_broker.node import context as node_context
+from quorate_broker.node import draining
 from quorate_broker.node.flank import Flank
 from quorate_broker.node.shelf import METADATA_GROUP, group_name
 from quorate_broker.node.transfer import Transfers
@@ -153,6 +156,18 @@ class NodeView:
                 ErrorCode.REPLICA_NOT_AVAILABLE, f"broker {target} has no replica of {state.path}"
             )
         await self._transfers.transfer(self._group(group_id), state.leader_id, target)
+
+    async def decommission(self, node_id: int, draining: bool) -> None:
+        parts = self._parts
+        if parts is None:
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, "this broker is still starting")
+        await parts.controller.command(commands.DrainBroker(node_id, draining), parts.peers)
+
+    def decommission_status(self, node_id: int) -> Decommission | None:
+        parts = self._parts
+        if parts is None:
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, "this broker is still starting")
+        return draining.status(parts, node_id)
 
     async def register_flanking(self, node: FlankingNode) -> None:
         await self._require_flank().register(node)

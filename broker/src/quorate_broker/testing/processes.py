@@ -141,9 +141,9 @@ class Cluster:
         except OSError:
             return None
 
-    def post(self, node_id: int, path: str) -> int:
-        """The status of a POST without a body to a node's Admin API."""
-        request = urllib.request.Request(self.url(node_id) + path, method="POST")
+    def post(self, node_id: int, path: str, method: str = "POST") -> int:
+        """The status of a POST (or a PUT) without a body to a node's Admin API."""
+        request = urllib.request.Request(self.url(node_id) + path, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
                 return int(response.status)
