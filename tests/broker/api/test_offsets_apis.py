@@ -109,3 +109,12 @@ class TestOffsetForLeaderEpoch:
         partition.is_leader = False
         answer = self.end_of(node, 5)
         assert (answer.error_code, answer.end_offset) == (ErrorCode.NOT_LEADER_OR_FOLLOWER, -1)
+
+
+def test_a_leader_asks_its_group_before_it_tells_an_end(
+    node: StubNode, partition: MemoryPartition
+) -> None:
+    """One that was deposed without knowing it would tell an end before what is acknowledged."""
+    partition.rounds = 0
+    listed(node, -1)
+    assert partition.rounds == 1

@@ -12,7 +12,7 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.partition import hosted
 from quorate_broker.partition.hosted import Follower, Host
-from quorate_broker.raft.messages import Append, HeartbeatReply
+from quorate_broker.raft.messages import Append, Heartbeat, HeartbeatReply
 from quorate_broker.testing.stand import ALONE, OTHER, THIRD, Stand
 from quorate_broker.wire import batch
 from quorate_broker.wire.outcome import Outcome
@@ -359,5 +359,38 @@ def test_a_machine_without_a_state_lives_on_the_records_that_are_left() -> None:
         again = Host(partition, Late, ErrorCode.NOT_COORDINATOR, stand.clock)
         await stand.turn()
         assert await again.submit(b"?") == [b"b"]
+
+    run(test)
+
+
+def test_a_reply_that_writes_nothing_waits_for_a_round_where_it_must() -> None:
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        host.confirms = True
+        asked = host.submit(b"?")
+        await stand.turn()
+        assert not asked.done()
+        beat = next(
+            message for _, message in reversed(stand.sent) if isinstance(message, Heartbeat)
+        )
+        last = partition.replica.log.last_index
+        partition.receive(OTHER, HeartbeatReply(beat.term, last, last, at_ms=beat.at_ms))
+        await stand.turn()
+        assert asked.result() == []
+
+    run(test)
+
+
+def test_a_reply_of_a_deposed_leader_is_none() -> None:
+    """Its picture may be older than what another leader has acknowledged."""
+
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        host.confirms = True
+        asked = host.submit(b"?")
+        await stand.turn()
+        partition.receive(OTHER, Append(2, 0, 1, 0, (foreign(2),)))
+        await stand.flush()
+        assert code(asked) is ErrorCode.NOT_COORDINATOR
 
     run(test)

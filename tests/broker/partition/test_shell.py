@@ -10,8 +10,8 @@ import pytest
 
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.errors import CorruptLogError
-from quorate_broker.partition.shell import Appended, Partition
-from quorate_broker.raft.messages import Append, HardState, Heartbeat
+from quorate_broker.partition.shell import ROUND_MS, Appended, Partition
+from quorate_broker.raft.messages import Append, HardState, Heartbeat, HeartbeatReply
 from quorate_broker.testing.stand import ALONE, OTHER, THREE, Stand
 from quorate_broker.wire import batch
 
@@ -205,5 +205,94 @@ def test_a_waiter_bounds_the_time_until_the_next_look() -> None:
         assert failure(waiting) is ErrorCode.REQUEST_TIMED_OUT
         await stand.flush()
         assert partition.deadline_ms > 8
+
+    run(test)
+
+
+def beats(stand: Stand) -> list[Heartbeat]:
+    return [message for to, message in stand.sent if to == OTHER and isinstance(message, Heartbeat)]
+
+
+async def answer(stand: Stand, partition: Partition, beat: Heartbeat) -> None:
+    last = partition.replica.log.last_index
+    partition.receive(OTHER, HeartbeatReply(beat.term, last, last, at_ms=beat.at_ms))
+    await stand.turn()
+
+
+def test_who_has_to_read_the_newest_waits_until_a_majority_has_been_asked() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        stand.clock.now_ms += 10
+        partition.tick(stand.clock.now_ms)
+        await stand.turn()
+        stand.sent.clear()
+        one, two = partition.confirm(), partition.confirm()
+        await stand.turn()
+        (beat,) = beats(stand)  # both share it
+        assert not one.done()
+        assert not two.done()
+        await answer(stand, partition, beat)
+        assert one.exception() is None
+        assert two.exception() is None
+
+    run(test)
+
+
+def test_an_answer_to_an_older_question_confirms_nothing() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        first = partition.confirm()
+        await stand.turn()
+        older = beats(stand)[-1]
+        later = partition.confirm()
+        await stand.turn()
+        await answer(stand, partition, older)
+        assert first.exception() is None
+        assert not later.done()
+        await answer(stand, partition, beats(stand)[-1])
+        assert later.exception() is None
+
+    run(test)
+
+
+def test_a_deposed_leader_confirms_nothing() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        asked = partition.confirm()
+        await stand.turn()
+        partition.receive(OTHER, Append(2, 0, 1, 0, (built(term=2),)))
+        await stand.turn()
+        assert failure(asked) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert failure(partition.confirm()) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        await stand.flush()
+
+    run(test)
+
+
+def test_a_round_that_nobody_answers_ends_in_time() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        asked = partition.confirm()
+        await stand.turn()
+        stand.clock.now_ms += ROUND_MS
+        partition.tick(stand.clock.now_ms)
+        assert failure(asked) in (ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        await stand.flush()
+
+    run(test)
+
+
+def test_alone_a_leader_needs_nobody_to_confirm_it() -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition(ALONE)
+        partition.tick(0)
+        await stand.flush()
+        asked = partition.confirm()
+        await stand.turn()
+        assert asked.exception() is None
 
     run(test)

@@ -124,6 +124,13 @@ class PartitionView(Protocol):
         """
         ...
 
+    def confirm(self) -> Awaitable[object]:
+        """Done when a majority has said that this replica still leads, after it was asked.
+
+        Raises, when awaited, KafkaError NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT.
+        """
+        ...
+
     def move_start(self, offset: int) -> Awaitable[Appended]:
         """Let the log begin at `offset` on every replica, done when that is committed.
 

@@ -2,11 +2,14 @@
 
 Kafka's special times: -1 the end (what a reader may see: the high watermark), -2 the start, -3 the
 record with the greatest timestamp, -4 the start of what is stored locally (everything is).
+A leader that was deposed without knowing it would tell an end before what was acknowledged since;
+so each answer waits for a round of its group (Raft 6.4). Kafka answers at once.
 Source: KIP-79, KIP-734, KIP-405. Next: `context.PartitionView`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import enum
 
 from quorate_broker.api import topics
@@ -29,18 +32,21 @@ class Special(enum.IntEnum):
 Answer = list_offsets.ListOffsetsPartitionResponse
 
 
-def handle(
+async def handle(
     context: Context, call: Call, request: list_offsets.ListOffsetsRequest
 ) -> list_offsets.ListOffsetsResponse:
+    """Asked of all partitions at once: each has to hear from its group that it still leads."""
     image = context.image
+    asked = [(wanted, one) for wanted in request.topics for one in wanted.partitions]
+    answers = iter(
+        await asyncio.gather(
+            *(_answer(context, call, image.topics.get(wanted.name), one) for wanted, one in asked)
+        )
+    )
     return list_offsets.ListOffsetsResponse(
         topics=[
             list_offsets.ListOffsetsTopicResponse(
-                name=wanted.name,
-                partitions=[
-                    _answer(context, call, image.topics.get(wanted.name), one)
-                    for one in wanted.partitions
-                ],
+                name=wanted.name, partitions=[next(answers) for _ in wanted.partitions]
             )
             for wanted in request.topics
         ]
@@ -61,7 +67,7 @@ def failed(
     )
 
 
-def _answer(
+async def _answer(
     context: Context, call: Call, topic: Topic | None, one: list_offsets.ListOffsetsPartition
 ) -> Answer:
     try:
@@ -69,6 +75,7 @@ def _answer(
         assert topic is not None
         if not topics.allowed(context, call, Operation.DESCRIBE, topic.name):
             raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED)
+        await view.confirm()
         offset, timestamp, epoch = _find(view, one.timestamp)
     except KafkaError as error:
         return _refused(one.partition_index, error.code)

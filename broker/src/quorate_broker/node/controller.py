@@ -70,6 +70,7 @@ class Controller:
             ErrorCode.NOT_CONTROLLER,
             clock,
         )
+        self._host.confirms = True
 
     def follow(self) -> None:
         """Begin to apply the committed log to the image."""

@@ -190,6 +190,9 @@ class Host:
         self._tickets: dict[int, asyncio.Future[Any]] = {}
         self._held: deque[tuple[int, int, object]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self.confirms = False
+        """A reply that writes nothing waits for a round of the group: it may stand on what another
+        leader has overruled since."""
         partition.add_waiter(self._changed)
         self._changed()
 
@@ -298,11 +301,30 @@ class Host:
                 self._drop()
                 self._timer = self._loop.call_later(RELOAD_S, self._reload)
                 return
+        if outcome.replies and not outcome.records and self.confirms:
+            round_ = self._partition.confirm()
+            round_.add_done_callback(lambda done: self._confirmed(done, outcome))
+        else:
+            self._hold(outcome)
+        if outcome.deadline_ms is not None and self._machine is not None:
+            self._arm(outcome.deadline_ms)
+
+    def _hold(self, outcome: Outcome) -> None:
+        """Until all that was appended so far is committed."""
         index = self._partition.replica.log.last_index
         self._held.extend((index, ticket, reply) for ticket, reply in outcome.replies)
         self._release()
-        if outcome.deadline_ms is not None and self._machine is not None:
-            self._arm(outcome.deadline_ms)
+
+    def _confirmed(self, round_: asyncio.Future[Any], outcome: Outcome) -> None:
+        """Tickets of a machine that was dropped since are unknown, and passed over."""
+        error = round_.exception()
+        if error is None:
+            self._hold(outcome)
+            return
+        for ticket, _ in outcome.replies:
+            future = self._tickets.pop(ticket, None)
+            if future is not None and not future.done():
+                future.set_exception(KafkaError(self._not_leader, None))
 
     def _append(self, outcome: Outcome) -> None:
         assert self._machine is not None

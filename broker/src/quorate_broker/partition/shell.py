@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 NO_LEADER = -1
 MOVE_START_MS = 30_000
+ROUND_MS = 5_000
 
 T = TypeVar("T")
 
@@ -91,6 +92,8 @@ class Partition:
         self._closed = False
         self._committed = Waiters()
         self._synced = Waiters()
+        self._rounds = Waiters()
+        self._round_due: list[Waiter] = []
         self._watchers: dict[Callable[[], None], None] = {}
         self._believed_term = replica.term
         self._in_sync: frozenset[int] = frozenset()
@@ -187,6 +190,37 @@ class Partition:
     def end_offset_of_epoch(self, epoch: int) -> tuple[int, int]:
         return self.replica.log.end_offset_of_term(epoch)
 
+    def confirm(self) -> asyncio.Future[Appended]:
+        """Ask the others whether this replica still leads; done when a majority has said so.
+
+        Whoever reads after that has read the newest, as of the time of asking. All who ask in one
+        turn of the loop share a round. KafkaError NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT.
+        """
+        future: asyncio.Future[Appended] = self._loop.create_future()
+        if not self.is_leader:
+            future.set_exception(KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None))
+            return future
+        deadline_ms = self._ports.clock.monotonic_ms() + ROUND_MS
+        where = Appended(self.high_watermark, self.start_offset)
+        if not self._round_due:
+            self._loop.call_soon(self._ask_round)
+        self._round_due.append(Waiter(future, where, deadline_ms))
+        return future
+
+    def _ask_round(self) -> None:
+        due, self._round_due = self._round_due, []
+        now_ms = self._ports.clock.monotonic_ms()
+        try:
+            number = self.replica.ask_round(now_ms)
+        except Exception as error:  # noqa: BLE001 - see the module's head
+            self.fail(error)
+            number = 0
+        for waiter in due:
+            self._rounds.add(number, waiter)
+        if not self.is_leader:
+            self._lose()
+        self.kick()
+
     def add_waiter(self, callback: Callable[[], None]) -> None:
         self._watchers[callback] = None
 
@@ -205,13 +239,16 @@ class Partition:
     @property
     def deadline_ms(self) -> int:
         """When `tick` must be called at the latest."""
-        waiting_ms = min(self._committed.deadline_ms, self._synced.deadline_ms)
+        waiting_ms = min(waiters.deadline_ms for waiters in self._all_waiters())
         return waiting_ms if self._closed else min(self.replica.deadline_ms, waiting_ms)
+
+    def _all_waiters(self) -> tuple[Waiters, ...]:
+        return self._committed, self._synced, self._rounds
 
     def tick(self, now_ms: int) -> None:
         """Time passed; harmless at any time."""
-        self._committed.expire(now_ms)
-        self._synced.expire(now_ms)
+        for waiters in self._all_waiters():
+            waiters.expire(now_ms)
         if self.replica.deadline_ms > now_ms:
             return
         try:
@@ -334,6 +371,8 @@ class Partition:
         if effects.job is not None:
             self._run_job(effects.job)
         self._wake(effects)
+        if self._rounds.waiting:
+            self._rounds.reached(self.replica.confirmed_ms)
 
     def _wake(self, effects: Effects) -> None:
         if effects.committed is not None:
@@ -416,5 +455,5 @@ class Partition:
 
     def _lose(self) -> None:
         """Whatever waited for this leadership is answered: its fate is not known here any more."""
-        for waiters in (self._committed, self._synced):
+        for waiters in self._all_waiters():
             waiters.fail(lambda: KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None))

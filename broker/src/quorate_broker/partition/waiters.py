@@ -41,6 +41,10 @@ class Waiters:
         self.deadline_ms = FOREVER_MS
         """When to call `expire`: never late, at times early."""
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._heap)
+
     def add(self, index: int, waiter: Waiter) -> None:
         heapq.heappush(self._heap, (index, next(self._tie), waiter))
         self.deadline_ms = min(self.deadline_ms, waiter.deadline_ms)

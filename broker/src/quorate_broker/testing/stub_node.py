@@ -66,6 +66,7 @@ class MemoryPartition:
     epochs: dict[int, int] = field(default_factory=dict)
     """Epoch -> its end offset."""
     appends: int = 0
+    rounds: int = 0
     waiters: list[Callable[[], None]] = field(default_factory=list)
     _held: list[tuple[asyncio.Future[Appended], _Appended]] = field(default_factory=list)
 
@@ -122,6 +123,10 @@ class MemoryPartition:
             found.append(one)
             size += len(one)
         return found
+
+    async def confirm(self) -> None:
+        """Asked of nobody: there is nobody else."""
+        self.rounds += 1
 
     async def move_start(self, offset: int) -> Appended:
         if self.refuse is not None:
