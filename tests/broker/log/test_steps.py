@@ -448,3 +448,36 @@ def test_readers_of_a_segment_are_served_while_another_takes_its_place(make: Mak
     assert bench.entries() == cleaned
     bench.crash()
     assert bench.entries() == cleaned
+
+
+def cleaned_beside(bench: Bench) -> Any:
+    policy = CleanerPolicy(min_cleanable_dirty_ratio=0.0)
+    cleaning = cleaner.plan(bench.log, policy, 10_000, 1 << 60, 1 << 60)
+    assert cleaning is not None
+    cleaned = cleaning.run()
+    assert cleaned is not None
+    assert len(cleaned.segments) > 0
+    return cleaned
+
+
+@pytest.mark.parametrize("why", ["retention", "reset", "no handle"])
+def test_a_cleaning_that_came_too_late_leaves_nothing(make: Make, why: str) -> None:
+    bench = make(1)
+    fill(bench)
+    cleaned = cleaned_beside(bench)
+    if why == "retention":
+        bench.log.advance_start(20)
+    elif why == "reset":
+        bench.log.reset(AHEAD)
+    entries = bench.entries()
+    is_in_open = {"open"} if why == "no handle" else set()
+    bench.disk.fault = lambda operation, _: errno.EMFILE if operation in is_in_open else None
+    assert not bench.log.swap(cleaned)
+    bench.disk.fault = None
+    assert bench.log.swapping
+    bench.sync()
+    assert not bench.log.swapping
+    assert bench.files(".cleaned") == []
+    assert bench.entries() == entries
+    assert bench.crash().corrupt is None
+    assert bench.entries() == entries

@@ -51,6 +51,8 @@ class FlushedLog(LogView):
         self._is_overtaken = False  # the job in flight is of the time before a reset
         self._swaps: list[tuple[Segment, checkpoints.Swap]] = []  # for the next job
         self._swaps_in_flight: list[Segment] = []
+        self._strays: list[str] = []  # files of a cleaning that came to nothing, for the next job
+        self._strays_in_flight: list[str] = []
         self._removals: list[int] = []
         known = recovered.checkpoint
         self._on_disk_index = known.next_index - 1 if known else -1  # what a checkpoint claims
@@ -78,8 +80,9 @@ class FlushedLog(LogView):
 
     @property
     def swapping(self) -> bool:
-        """Cleaned segments are taking the place of others: plan no further cleaning."""
-        return bool(self._swaps or self._swaps_in_flight)
+        """Files of a cleaning are being renamed or removed: plan no further one meanwhile."""
+        waiting = self._swaps or self._strays
+        return bool(waiting or self._swaps_in_flight or self._strays_in_flight)
 
     # ------------------------------------------------------------------------------- taking a job
 
@@ -88,7 +91,7 @@ class FlushedLog(LogView):
         if self._job is not None or self.corrupt is not None:
             return None
         pending = self._tail.take_pending()
-        if not (pending or self._cut or self._wants_checkpoint or self._has_new_state):
+        if not (pending or self._cut or self._wants_checkpoint or self._has_light_work):
             return None
         job = Job(self._disk, self._path, self.last_index)
         self._add_state(job)
@@ -97,8 +100,14 @@ class FlushedLog(LogView):
         self._add_writes(job, pending)
         if self._wants_checkpoint:
             self._add_checkpoint(job)
+        job.strays, self._strays = self._strays, []
+        self._strays_in_flight = job.strays
         self._job = job
         return job
+
+    @property
+    def _has_light_work(self) -> bool:
+        return self._has_new_state or bool(self._strays)
 
     def _add_state(self, job: Job) -> None:
         if self._has_new_state and self._state is not None:
@@ -202,7 +211,7 @@ class FlushedLog(LogView):
         for segment in self._swaps_in_flight:
             if segment in self._layout.segments:
                 self._files.sealed(segment)
-        self._swaps_in_flight = []
+        self._swaps_in_flight, self._strays_in_flight = [], []
         synced = job.last_index if cut is None else min(job.last_index, cut.index)
         assert synced >= self._synced_index, "what is synced stays synced"
         self._synced_index = synced
@@ -278,6 +287,7 @@ class FlushedLog(LogView):
         self._is_overtaken = self._job is not None
         self._cut = self._cut_in_flight = None
         self._swaps, self._swaps_in_flight = [], []
+        self._strays, self._strays_in_flight = [], []
         self._unsealed, self._removals = [], []
         self._tail.clear()
         self._files.forget()

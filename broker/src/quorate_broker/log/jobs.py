@@ -21,6 +21,7 @@ the kernel may have dropped the pages and answer "done" the second time.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from quorate_broker.log import checkpoint as checkpoints
@@ -112,6 +113,8 @@ class Job:
     checkpoint: bytes | None = None
     removals: list[int] = field(default_factory=list)
     """Base offsets of segments that retention gave up."""
+    strays: list[str] = field(default_factory=list)
+    """Files of a cleaning that came to nothing."""
     error: OSError | None = None
     done: bool = False
 
@@ -147,9 +150,15 @@ class Job:
             carry_out(self.disk, self.path, self.swaps)
         if self.checkpoint is not None:
             write_whole(self.disk, self.path, checkpoints.NAME, self.checkpoint)
+        self._remove()
+
+    def _remove(self) -> None:
         for base_offset in self.removals:
             remove_segment(self.disk, self.path, base_offset)
-        if self.removals:
+        for name in self.strays:
+            with suppress(FileNotFoundError):
+                self.disk.unlink(f"{self.path}/{name}")
+        if self.removals or self.strays:
             self.disk.sync_dir(self.path)
 
     def _reset(self, reset: Reset) -> None:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log import recovery
 from quorate_broker.log.cleaner_files import Cleaned, CleanedSegment
-from quorate_broker.log.disk import Buffer, Disk
+from quorate_broker.log.disk import Buffer, Disk, let_go
 from quorate_broker.log.flushing import Cut, FlushedLog
 from quorate_broker.log.jobs import Job as Job
 from quorate_broker.log.jobs import Reset
@@ -242,27 +242,42 @@ class Log(FlushedLog):
         self._reset = Reset(checkpoints.encode(replace(known, sweeping=True)))
         self._wants_checkpoint = True
 
-    def swap(self, cleaned: Cleaned) -> None:
+    def swap(self, cleaned: Cleaned) -> bool:
         """Take cleaned segments in the place of what they stand for, at once; files follow.
 
-        If any of those has left the log meanwhile, nothing happens: the files are removed when
-        their segments are, or at the next opening. Raises OSError when they cannot be opened.
+        False when any of those has left the log meanwhile, or the new files cannot be opened: then
+        all stays as it is, and a job removes them.
         """
         assert not self.swapping, "one cleaning at a time"
-        layout = self._layout
-        replaced = [old for new in cleaned.segments for old in new.replaces]
-        if self.failed is not None or any(old not in layout.segments for old in replaced):
-            return
-        handles = [self._disk.open(f"{self._path}/{new.segment_file}") for new in cleaned.segments]
+        handles = self._open_cleaned(cleaned)
+        if handles is None:
+            for new in cleaned.segments:
+                self._strays += [new.segment_file, new.index_file]
+            return False
         for new, handle in zip(cleaned.segments, handles, strict=True):
             segment = _of_cleaned(new, handle)
-            layout.swap(segment, new.replaces)
+            self._layout.swap(segment, new.replaces)
             for old in new.replaces:
                 self._files.remove(old)
             also = [old.base_offset for old in new.replaces[1:]]
             self._swaps.append((segment, checkpoints.Swap(new.base_offset, also)))
-        layout.clean_to = max(layout.clean_to, cleaned.clean_to)
+        self._layout.clean_to = max(self._layout.clean_to, cleaned.clean_to)
         self._wants_checkpoint = True
+        return True
+
+    def _open_cleaned(self, cleaned: Cleaned) -> list[int] | None:
+        replaced = [old for new in cleaned.segments for old in new.replaces]
+        if self.failed is not None or any(old not in self._layout.segments for old in replaced):
+            return None
+        handles: list[int] = []
+        try:
+            for new in cleaned.segments:
+                handles.append(self._disk.open(f"{self._path}/{new.segment_file}"))
+        except OSError:
+            for handle in handles:
+                let_go(self._disk, handle)
+            return None
+        return handles
 
     def close(self) -> None:
         """Clean stop: write what is pending, trim, checkpoint, close the files. Blocking.
