@@ -44,6 +44,15 @@ class StorageSettings(NodeSettings):
         alias="auto_create_topics_enabled",
         scope=Scope.CLUSTER,
     )
+    auto_leader_rebalance_enable: bool = row(
+        "auto.leader.rebalance.enable",
+        Kind.BOOLEAN,
+        True,
+        "Leaders hand over to the first replica of their partition when that has been back for a "
+        "while",
+        alias="enable_leader_balancer",
+        scope=Scope.CLUSTER,
+    )
     min_insync_replicas: int = shared(
         "min.insync.replicas",
         1,

@@ -37,6 +37,7 @@ from quorate_broker.net.limits import Limits
 from quorate_broker.node import registration, requests
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node import world as worlds
+from quorate_broker.node.balance import Balance
 from quorate_broker.node.context import NodeContext, Parts
 from quorate_broker.node.controller import Controller
 from quorate_broker.node.disks import Disks
@@ -230,6 +231,7 @@ class Node:
         return {
             "replicas": self._replicas.run(),
             "steering": self._steering.run(),
+            "balance": Balance(parts).run(),
             "room": self._room.run(parts.shelf, parts.peers, parts.leaders),
             "mending": self._mending.run(),
             "housekeeping": Housekeeping(parts, self._disks, self._room).run(),
@@ -399,7 +401,16 @@ class Node:
         members = {peer.node_id for peer in partition.replica.members.all}
         if partition.group == shelves.METADATA_GROUP:
             members.update(seed.node_id for seed in self._settings.seeds)
+        members.update(self._placed(partition.group))  # a rotten checkpoint names no members
         return bool(members - {self._settings.node_id})
+
+    def _placed(self, group: str) -> Iterator[int]:
+        """Who holds a partition, by the word of metadata."""
+        topics = () if self._parts is None else self._parts.controller.image.topics.values()
+        for topic in topics:
+            for info in topic.partitions:
+                if shelves.group_name(topic.id, info.index) == group:
+                    yield from (member.node_id for member in info.holders)
 
     def _room_changed(self) -> None:
         (self._leaders.short.add if self._room.is_short else self._leaders.short.discard)(
