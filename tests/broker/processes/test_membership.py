@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from quorate_broker.testing.clients import kafka
 from quorate_broker.testing.processes import Cluster, eventually
 
 pytestmark = pytest.mark.process
@@ -82,6 +84,20 @@ def create(cluster: Cluster, topic: str, assignment: list[int]) -> None:
         future.result(TIMEOUT_S)
 
 
+def consume(cluster: Cluster, topic: str) -> int:
+    """How many records there are, each read once and in order."""
+    consumer = kafka.KafkaConsumer(
+        bootstrap_servers=cluster.bootstrap_of(cluster.running[0]),
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=3_000,
+    )
+    consumer.assign([kafka.TopicPartition(topic, 0)])
+    offsets = [record.offset for record in consumer]
+    consumer.close()
+    assert offsets == list(range(len(offsets)))
+    return len(offsets)
+
+
 def test_a_broker_with_an_empty_disk_comes_back_by_itself_and_is_in_sync_again(
     three: Cluster,
 ) -> None:
@@ -132,6 +148,48 @@ def test_a_fourth_broker_joins_three_that_serve(growing: Cluster) -> None:
     assert health["all_nodes"] == [1, 2, 3, 4]
     controller = growing.get(4, "/v1/partitions/redpanda/controller/0")
     assert controller["leader_id"] in (1, 2, 3)
-    create(growing, "t", [4, 1])
+    create(growing, "t", [1, 2])
+    produce(growing, "t", 500)
+    admin = kafka.KafkaAdminClient(bootstrap_servers=growing.bootstrap_of(1))
+    place = kafka.TopicPartition("t", 0)
+    admin.alter_partition_reassignments({place: [4, 1]})
+    eventually(lambda: in_sync(growing, "t", 1, 4), "the new broker has a replica, an old one none")
+    assert not admin.list_partition_reassignments()
+    admin.close()
+    folder = growing.nodes[2].directory / "data" / "groups"
+    metadata = "00000000-0000-0000-0000-000000000001-0"
+    eventually(lambda: [one.name for one in folder.iterdir()] == [metadata], "it is deleted there")
+    eventually(lambda: state(growing, "t")["leader_id"] == 4, "the preferred replica leads")
     produce(growing, "t", 100)
-    eventually(lambda: in_sync(growing, "t", 1, 4), "the new broker keeps a replica")
+    assert consume(growing, "t") == 600
+
+
+def test_a_decommissioned_broker_gives_away_what_it_has_and_may_come_again(
+    growing: Cluster,
+) -> None:
+    growing.start(4)
+    growing.wait_ready(4)
+    for topic in ("t", "u"):
+        create(growing, topic, [1, 2, 3])
+        produce(growing, topic, 300)
+    assert growing.get(1, "/v1/brokers/3/decommission")["code"] == 400
+    assert growing.post(2, "/v1/brokers/9/decommission", "PUT") == 404
+    assert growing.post(2, "/v1/brokers/3/decommission", "PUT") == 200
+
+    def finished() -> bool:
+        status = growing.get(1, "/v1/brokers/3/decommission")
+        return bool(status and status.get("finished"))
+
+    eventually(finished, "nothing on broker 3 any more", 40)
+    for topic in ("t", "u"):
+        assert in_sync(growing, topic, 1, 2, 4)
+    eventually(lambda: [one["node_id"] for one in growing.get(1, "/v1/brokers")] == [1, 2, 4], "3")
+    eventually(lambda: "is no member any more" in growing.log(3), "it says so itself")
+    assert growing.post(2, "/v1/brokers/3/recommission", "PUT") == 404
+    produce(growing, "t", 100)
+    growing.signal(3, signal.SIGTERM)
+    assert growing.wait_ended(3) == 0
+    growing.start(3)
+    growing.wait_ready(3)
+    assert sorted(one["node_id"] for one in growing.get(1, "/v1/brokers")) == [1, 2, 3, 4]
+    assert consume(growing, "t") == 400
