@@ -137,8 +137,15 @@ class State:
 
     @property
     def may_stand(self) -> bool:
-        """Whether this member votes, and has all that it ever acknowledged."""
-        return not self.log.hollow and any(self.me in voters for voters in self.halves)
+        """Whether this member votes, and has all that it ever acknowledged.
+
+        Until the membership that leaves it out is known to be committed it may be the only one
+        that has what is needed to lead (Ongaro's dissertation, 4.2.2).
+        """
+        if self.log.hollow:
+            return False
+        is_voter = any(self.me in voters for voters in self.halves)
+        return is_voter or self.members_index > self.commit_index
 
     @property
     def is_alone(self) -> bool:
