@@ -1,10 +1,11 @@
-"""What must hold after every event, whatever the faults (invariants A, B, C and E).
+"""What must hold after every event, whatever the faults (invariants A, B, C, E and J).
 
 - E: one leader per term; one vote per node and term, also across restarts; terms and commit
   indexes do not go back; equal (index, term) means equal entries and equal histories; a new leader
   has everything that was ever committed.
-- A: what is committed is on the disks of a majority at that moment, and never changes; what was
-  acknowledged is there, at the offset that was said; a disk that came back has all it had synced.
+- A: what is committed is on the disks of a majority at that moment (of both while the group is
+  joint), and never changes; what was acknowledged is there, at the offset that was said; a disk
+  that came back has all it had synced.
 - B: readers below the high watermark see the committed entries and nothing else.
 - C: the sequence numbers of an idempotent producer have neither gaps nor repetitions, and nothing
   of an older epoch comes behind a newer one.
@@ -17,8 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quorate_broker.raft import quorum
-from quorate_broker.raft.messages import HardState, Message, Vote, VoteReply
+from quorate_broker.raft.messages import HardState, Message, Peer, Vote, VoteReply
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader
 
@@ -73,8 +73,7 @@ def known(first_index: int, before_term: int, header: BatchHeader) -> Known:
 class Checkers:
     """The memory of a run."""
 
-    def __init__(self, nodes: int) -> None:
-        self.majority = quorum.majority(nodes)
+    def __init__(self) -> None:
         self.entries: dict[tuple[int, int], Known] = {}
         """By (last index, term)."""
         self.begun: dict[tuple[int, int], Known] = {}
@@ -84,7 +83,7 @@ class Checkers:
         self.canon_offsets: dict[int, Known] = {}
         self.acked = 0
         self._leaders: dict[int, int] = {}
-        self._votes: dict[tuple[int, int], int] = {}
+        self._votes: dict[tuple[Peer, int], Peer] = {}
         self._sequences: dict[int, tuple[int, int]] = {}
         """Of each producer: epoch, next sequence number."""
 
@@ -97,14 +96,16 @@ class Checkers:
         must(first == node, f"E: nodes {first} and {node} both lead in term {term}")
         return is_new
 
-    def said(self, node: int, to: int, message: Message) -> None:
-        """A message left: a vote that was given is given for ever."""
+    def said(self, me: Peer, to: Peer, message: Message, hollow: bool) -> None:
+        """A message left: a vote that was given is given for ever, and never by who lost data."""
         if isinstance(message, Vote):
-            voted = self._votes.setdefault((node, message.term), node)
-            must(voted == node, f"E: node {node} stands in term {message.term}, voted {voted}")
+            voted = self._votes.setdefault((me, message.term), me)
+            must(voted == me, f"E: {me} stands in term {message.term}, voted {voted}")
+            must(not hollow, f"J: {me} stands in term {message.term}, but it is hollow")
         elif isinstance(message, VoteReply) and message.granted:
-            voted = self._votes.setdefault((node, message.term), to)
-            must(voted == to, f"E: node {node} votes {to} in term {message.term}, voted {voted}")
+            voted = self._votes.setdefault((me, message.term), to)
+            must(voted == to, f"E: {me} votes {to} in term {message.term}, voted {voted}")
+            must(not hollow, f"J: {me} votes in term {message.term}, but it is hollow")
 
     def appended(self, node: int, entry: Known) -> None:
         """Log matching, by induction over entries."""
@@ -135,9 +136,9 @@ class Checkers:
         must(last.term == term, f"E: leader {node} of term {term} counts disks for {last}")
 
     def committed(
-        self, node: int, term: int, entries: Sequence[Known], has: Callable[[Known], int]
+        self, node: int, term: int, entries: Sequence[Known], is_safe: Callable[[Known], bool]
     ) -> None:
-        """Node, in `term`, says that `entries` are committed; `has`: how many disks hold one."""
+        """Node, in `term`, says that `entries` are committed; `is_safe`: on enough disks."""
         is_new = False
         for entry in entries:
             place = self._place(entry.last_index)
@@ -150,8 +151,7 @@ class Checkers:
             self._commit_terms.append(term)
             is_new = True
         if is_new:
-            disks = has(entries[-1])
-            must(disks >= self.majority, f"A: node {node} commits {entries[-1]}, on {disks} disks")
+            must(is_safe(entries[-1]), f"A: node {node} commits {entries[-1]}, on too few disks")
 
     def _place(self, last_index: int) -> int | None:
         """Where the canonical entry that ends at this index stands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorate_broker.raft.core import Role
+from quorate_broker.testing.simulation.controller import Controller
 from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.process import Process
 from quorate_broker.testing.simulation.world import World
@@ -24,6 +25,9 @@ KINDS = (
     "slow_disk",
     "full_disk",
     "clock_jump",
+    "change",
+    "cancel",
+    "wipe",
 )
 _HOUR_MS = 3_600_000
 
@@ -31,8 +35,9 @@ _HOUR_MS = 3_600_000
 class Faults:
     """The bad luck of a run. Nothing of it outlasts `heal`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, controller: Controller) -> None:
         self._world = world
+        self._controller = controller
         self._is_over = False
         self._weights = [getattr(world.options, kind) for kind in KINDS]
 
@@ -67,7 +72,7 @@ class Faults:
             host.heal()
             if host.is_failed:
                 host.kill()
-            if not host.is_up:
+            while not host.is_up:
                 host.start()
             host.scrub()
 
@@ -145,6 +150,28 @@ class Faults:
         if what is not None:
             world.seen[f"rotten {what}"] += 1
             world.trace(f"{host.node}'s {what} rots")
+        self._start_later(host)
+
+    # ---------------------------------------------------------------------------------- members
+
+    def _change(self) -> None:
+        self._controller.change()
+
+    def _cancel(self) -> None:
+        self._controller.cancel()
+
+    def _wipe(self) -> None:
+        """The volume is lost; the node comes back as another member in its place."""
+        host = self._any_host()
+        if not self._world.may_spoil(host):
+            return
+        if host.is_up:
+            host.kill()
+            self._tell_peers(host)
+        before = host.peer
+        host.wipe()
+        self._world.seen["wiped"] += 1
+        self._controller.replaced(before, host.peer)
         self._start_later(host)
 
     # -------------------------------------------------------------------------- disks and clocks

@@ -13,11 +13,13 @@ from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log.errors import CorruptLogError, JournalError
 from quorate_broker.log.journal import StateJournal
 from quorate_broker.log.log import LogSettings
+from quorate_broker.raft import membership
 from quorate_broker.raft.messages import Message, Peer
 from quorate_broker.testing.simdisk import PowerCutError, SimDisk
 from quorate_broker.testing.simulation.checkers import Known, must
 from quorate_broker.testing.simulation.clock import Event, HostClock
 from quorate_broker.testing.simulation.observed import (
+    GROUP,
     JOURNAL_PATH,
     LOG_PATH,
     ObservedLog,
@@ -57,6 +59,15 @@ class Host:
         self._log: ObservedLog | None = None
         """Of the last process: what the disk had synced, also while the node is down."""
         self._ended: tuple[int, int] = (-1, 0)
+        self._lost: dict[Peer, int] = {}
+        """How far the disks of earlier incarnations, and folders set aside, were synced."""
+        self.is_a_comer = False
+        """It joined after the group was founded, or was removed from it once."""
+        self._wants_aside = False
+        self._is_doubted = False
+        """It misread something, and may give its folder up for that."""
+        self._is_hollow = False
+        """Its folder was lost or never there, and is not filled again for good."""
         self._misreads = 0
 
     @property
@@ -65,8 +76,17 @@ class Host:
 
     @property
     def is_spoiled(self) -> bool:
-        """Some of its bytes may be bad."""
-        return self.is_rotten or self.disk.holed
+        """Some of its bytes may be bad or gone."""
+        if self._is_hollow and self.process is not None and self.process.is_filled:
+            self._is_hollow = False
+        return self._is_hollow or self.is_rotten or self._is_doubted or self.disk.holed
+
+    def halves(self) -> tuple[frozenset[Peer], ...]:
+        """Of the membership that its log knows."""
+        if self._log is None:
+            return ()
+        members = membership.decode(self._log.membership[1])
+        return members.halves if members.voters else ()
 
     @property
     def is_failed(self) -> bool:
@@ -78,8 +98,11 @@ class Host:
         """Recover from the disk and take part; when that fails, it is down."""
         assert self.process is None
         world, disk = self._world, self.disk
-        disk.fault = self._fault
         self._misreads = 0
+        if self._wants_aside:
+            self._wants_aside = False
+            self._set_aside()
+        disk.fault = self._fault
         if self.has_faults and world.dice.random() < 0.05:
             disk.cut_power_after = world.dice.randint(0, 12)
         try:
@@ -103,9 +126,35 @@ class Host:
         sizes = LogSettings(options.segment_bytes, 256, 4_096, options.cache_bytes)
         journal = StateJournal.open(disk, JOURNAL_PATH)
         disk.mkdirs(LOG_PATH)
-        log = ObservedLog.open(disk, LOG_PATH, sizes, self.clock.wall_ms())
+        now_ms = self.clock.wall_ms()
+        founding = self._founding(journal)
+        log = ObservedLog.open(disk, LOG_PATH, sizes, now_ms, founding=founding)
+        if log.corrupt is not None:
+            self._doubt(log.corrupt)
+            self._set_aside()
+            log = ObservedLog.open(disk, LOG_PATH, sizes, now_ms, founding=None)
         assert isinstance(log, ObservedLog)
         return journal, log
+
+    def _founding(self, journal: StateJournal) -> bytes | None:
+        """Who founds the group knows its members; whoever comes later, or again, is told them."""
+        founders = self._world.founders
+        if self.peer not in founders or self.is_a_comer or GROUP in journal.states:
+            return None
+        return membership.of(founders).encode()
+
+    def _set_aside(self) -> None:
+        """As `DataDir.retire_group`: the folder is kept, and never looked at again."""
+        self._lost[self.peer] = max(self._ended[0], self._lost.get(self.peer, -1))
+        self._ended = (-1, 0)
+        self._is_hollow = True
+        self.is_rotten = self._is_doubted = False
+        self.disk.holed = False
+        self.disk.rmtree(LOG_PATH)
+        self.disk.sync_dir("/data/groups")
+        self.disk.mkdirs(LOG_PATH)
+        self._world.seen["set aside"] += 1
+        self._world.trace(f"{self.node} sets its folder aside")
 
     def _begin(self, journal: StateJournal, log: ObservedLog) -> None:
         world, disk = self._world, self.disk
@@ -113,12 +162,14 @@ class Host:
         must(hard.term >= self.durable_term, f"E: node {self.node} forgot its term")
         disk.cut_power_after = None
         disk.fault = None
-        if log.corrupt is not None:
-            self._doubt(log.corrupt)
-        elif not self.is_rotten:
+        if log.hollow:
+            self._is_hollow = True
+            world.seen["hollow"] += 1
+        if not self.is_rotten:
             disk.holed = False  # whatever it lost was not synced, and is cut off
             before, disk.misread = disk.misread, None
-            world.checkers.recovered(self.node, entries(log, 0), self._ended, hard)
+            found = entries(log, log.first_index)
+            world.checkers.recovered(self.node, found, self._ended, hard)
             disk.misread = before
         world.seen["torn tail cut"] += log.recovery.torn_bytes > 0
         world.seen["tail copied"] += log.recovery.copied_bytes > 0
@@ -140,6 +191,7 @@ class Host:
             f"H: node {self.node} takes sound bytes for rot: {error}",
         )
         self._world.seen["producers not restored"] += 1
+        self._wants_aside = isinstance(error, CorruptLogError)
         self.disk.fault = None
 
     def _doubt(self, why: str) -> None:
@@ -151,7 +203,6 @@ class Host:
         if self.is_rotten:
             self._world.seen["rot found"] += 1
         elif self.disk.holed:
-            self.is_rotten = True
             self._world.seen["hole taken for rot"] += 1
         else:
             self._world.seen["misread taken for rot"] += 1
@@ -232,6 +283,7 @@ class Host:
     def heal(self) -> None:
         """No more faults, and no stop that was asked for and not done."""
         self.has_faults = False
+        self._is_doubted = False
         self.disk.capacity = 1 << 40
         self.slow_until_us = 0
         if self.process is not None:
@@ -239,6 +291,12 @@ class Host:
             self.process.doom = None
 
     def _end(self, process: Process) -> None:
+        if self._is_hollow and process.is_filled:
+            self._is_hollow = False
+        if process.is_corrupt:
+            self._wants_aside = True
+        else:
+            self._is_doubted = False
         log = process.log
         if log.recovery.corrupt is None:
             index = log.synced_index
@@ -260,8 +318,56 @@ class Host:
         else:
             what(process)
 
-    def receive(self, sender: Peer, message: Message) -> None:
-        self.give(lambda process: process.receive(sender, message))
+    def receive(self, sender: Peer, to: Peer, message: Message) -> None:
+        """As the lines between brokers do: nothing reaches another incarnation."""
+        if to == self.peer:
+            self.give(lambda process: process.receive(sender, message))
+        else:
+            self._world.seen["message to the one before"] += 1
+
+    def wipe(self) -> None:
+        """Another disk, empty: somebody else under the same number."""
+        assert self.process is None
+        if self._log is not None:
+            self._lost[self.peer] = max(self._ended[0], self._lost.get(self.peer, -1))
+        self._ended = (-1, 0)
+        self._log = None
+        self.is_a_comer = True
+        self.is_rotten = self._is_doubted = False
+        self.durable_term = 0
+        self._is_hollow = True
+        self.disk = SimDisk(self._world.dice)
+        self.disk.misread = self._misread
+        self.peer = self._next_peer()
+        self._world.trace(f"{self.node} has an empty disk: {self.peer.incarnation}")
+
+    def _next_peer(self) -> Peer:
+        name, _, number = self.peer.incarnation.partition(".")
+        return Peer(self.node, f"{name}.{int(number or 0) + 1}")
+
+    def remove(self) -> None:
+        """The group has settled without it: its folder goes, and its term and vote."""
+        process = self.process
+        if process is None or process.is_busy or process.is_failed:
+            return
+        self._end(process)
+        journal = process.journal
+        journal.remove(GROUP)
+        try:
+            journal.close()
+            self.disk.rmtree(LOG_PATH)
+            self.disk.sync_dir("/data/groups")
+        except OSError as error:
+            self._world.trace(f"{self.node} cannot remove its replica: {error}")
+            return
+        self._lost[self.peer] = max(self._ended[0], self._lost.get(self.peer, -1))
+        self._ended = (-1, 0)
+        self._log = None
+        self.is_a_comer = True
+        self.durable_term = 0
+        self._is_hollow = True
+        self._world.seen["removed"] += 1
+        self._world.trace(f"{self.node} removes its replica")
 
     # ---------------------------------------------------------------------------------------- disk
 
@@ -292,11 +398,10 @@ class Host:
         rate = self._world.options.misread
         if not rate or not self.has_faults or self._world.dice.random() >= rate:
             return None
-        if self.process is None:
-            return None
         if not self._world.may_spoil(self):
             return None
         self._misreads += 1
+        self._is_doubted = True
         self._world.trace(f"{self.node} misreads {path}")
         kind = path.rpartition(".")[2] if "." in path else path.rpartition("/")[2]
         self._world.seen[f"misread {'journal' if path == JOURNAL_PATH else kind}"] += 1
@@ -339,25 +444,33 @@ class Host:
 
     # -------------------------------------------------------------------------------------- checks
 
-    def holds(self, entry: Known) -> bool:
-        """Whether its disk has the entry for good."""
-        if self.is_rotten and entry.last_index <= self._ended[0]:
-            return True  # what it acknowledged while it was sound counted rightly
-        return self._log is not None and holds(self._log, entry)
+    def holds(self, peer: Peer, entry: Known) -> bool:
+        """Whether the disk of `peer`, this one or an earlier one here, has the entry for good.
+
+        What it acknowledged while it was sound counted rightly.
+        """
+        if entry.last_index <= self._lost.get(peer, -1):
+            return True
+        if peer != self.peer or self._log is None:
+            return False
+        return (self.is_rotten and entry.last_index <= self._ended[0]) or holds(self._log, entry)
 
     def scrub(self) -> None:
         """Read everything: rot is found, or was cut off meanwhile."""
         process = self.process
         if process is None or process.is_failed:
             return
+        log = process.log
         try:
-            for _ in entries(process.log, 0):
+            for _ in entries(log, log.first_index):
                 pass
         except CorruptLogError as error:
             must(self.is_rotten, f"H: node {self.node} takes sound bytes for rot: {error}")
-            self._world.seen["rot found"] += 1
+            self._world.seen["rot found by scrubbing"] += 1
             process.failed(error)
             process.drive()
+            self.kill()
+            self.start()
         else:
             self.is_rotten = False
 
@@ -365,4 +478,6 @@ class Host:
         """At the end: the whole log, read back, is the one history."""
         log, canon = self._log, self._world.checkers.canon
         assert log is not None
-        must(list(entries(log, 0)) == canon, f"B: node {self.node} has another history")
+        wanted = [entry for entry in canon if entry.first_index >= log.first_index]
+        found = list(entries(log, log.first_index))
+        must(found == wanted, f"B: node {self.node} has another history")

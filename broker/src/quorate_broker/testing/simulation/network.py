@@ -1,9 +1,11 @@
 """Connections between nodes, as TCP makes them and as it does not.
 
 Each ordered pair of nodes has two streams, control and bulk. Within a stream order is kept;
-between the two it is not. A reset loses what is under way in a direction and tells both ends; a
-duplicate arrives by a way of its own (the old connection and the new one both delivered it). Loss
-inside a stream is harsher than TCP, and Raft must bear it. A blocked direction swallows silently.
+between the two it is not. A connection is one to an incarnation: who has come back with another
+disk gets nothing that was meant for the one before. A reset loses what is under way in a direction
+and tells both ends; a duplicate arrives by a way of its own (the old connection and the new one
+both delivered it). Loss inside a stream is harsher than TCP, and Raft must bear it. A blocked
+direction swallows silently.
 Messages travel encoded: nobody shares memory.
 """
 
@@ -14,11 +16,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from quorate_broker.raft import encoding
-from quorate_broker.raft.messages import Append, Message
+from quorate_broker.raft.messages import Append, Message, Peer, Snapshot
 from quorate_broker.testing.simulation.clock import Scheduler
 from quorate_broker.testing.simulation.options import Options
 
-Deliver = Callable[[int, int, Message], None]
+Deliver = Callable[[Peer, Peer, Message], None]
 Lost = Callable[[int, int], None]
 
 
@@ -34,7 +36,7 @@ class Network:
         """What arrives by these links arrives not before that time."""
         self.deliver: Deliver = _nobody
         self.lost: Lost = _nobody
-        self.sent = 0
+        self.sent: Counter[Peer] = Counter()
         self._scheduler = scheduler
         self._dice = dice
         self._options = options
@@ -42,29 +44,29 @@ class Network:
         self._arrival_us: dict[tuple[int, int, bool], int] = {}
         self._connection: dict[tuple[int, int], int] = {}
 
-    def send(self, sender: int, to: int, message: Message) -> None:
-        self.sent += 1
-        options, dice, link = self._options, self._dice, (sender, to)
+    def send(self, sender: Peer, to: Peer, message: Message) -> None:
+        self.sent[sender] += 1
+        options, dice, link = self._options, self._dice, (sender.node_id, to.node_id)
         if self.is_faulty and link in self.blocked:
             self._seen["message swallowed"] += 1
             return
         if self.is_faulty and dice.random() < options.reset:
-            self.reset(sender, to)
+            self.reset(*link)
         if self.is_faulty and dice.random() < options.loss:
             self._seen["message lost"] += 1
             return
         head, entries = encoding.encode(message)
         bulk = b"".join(entries)
-        stream = (sender, to, isinstance(message, Append))
+        stream = (*link, isinstance(message, Append | Snapshot))
         arrival_us = max(self._delay_us(), self._arrival_us.get(stream, 0))
         if self.is_faulty and arrival_us < self.clogged.get(link, 0):
             self._seen["message held up"] += 1
             arrival_us = self.clogged[link]
         self._arrival_us[stream] = arrival_us
-        self._carry(link, arrival_us, head, bulk)
+        self._carry((sender, to), arrival_us, head, bulk)
         if self.is_faulty and dice.random() < options.duplicate:
             self._seen["message duplicated"] += 1
-            self._carry(link, self._delay_us() + dice.randint(0, 50_000), head, bulk)
+            self._carry((sender, to), self._delay_us() + dice.randint(0, 50_000), head, bulk)
 
     def reset(self, sender: int, to: int) -> None:
         """The connection broke: what is under way is gone, and sooner or later both ends know."""
@@ -74,7 +76,8 @@ class Network:
         self._scheduler.at(self._delay_us(), lambda: self.lost(sender, to))
         self._scheduler.at(self._delay_us(), lambda: self.lost(to, sender))
 
-    def _carry(self, link: tuple[int, int], arrival_us: int, head: bytes, bulk: bytes) -> None:
+    def _carry(self, ends: tuple[Peer, Peer], arrival_us: int, head: bytes, bulk: bytes) -> None:
+        link = ends[0].node_id, ends[1].node_id
         connection = self._connection.get(link, 0)
 
         def arrive() -> None:
@@ -82,7 +85,7 @@ class Network:
             if cut or (self.is_faulty and link in self.blocked):
                 self._seen["message swallowed"] += 1
                 return
-            self.deliver(*link, encoding.decode(head, memoryview(bulk)))
+            self.deliver(*ends, encoding.decode(head, memoryview(bulk)))
 
         self._scheduler.at(arrival_us, arrive)
 

@@ -14,6 +14,9 @@ class Options:
     """Times in microseconds unless the name says otherwise; rates are per chance."""
 
     nodes: int
+    """Who found the group."""
+    spares: int
+    """Who may join it later."""
     clients: int
     idempotent: float
     depth: int
@@ -58,6 +61,9 @@ class Options:
     slow_disk: int
     full_disk: int
     clock_jump: int
+    change: int
+    cancel: int
+    wipe: int
     """Weights of the faults."""
 
     append_bytes: int
@@ -86,6 +92,7 @@ def draw(dice: random.Random) -> Options:
 
     return Options(
         nodes=dice.choice((1, 3, 3, 3, 3, 3, 3, 5, 5)),
+        spares=dice.choice((0, 1, 2)),
         clients=dice.randint(1, 3),
         idempotent=dice.choice((0.0, 0.7, 1.0)),
         depth=dice.randint(1, 5),
@@ -120,6 +127,9 @@ def draw(dice: random.Random) -> Options:
         slow_disk=dice.choice((0, 0, 1)),
         full_disk=dice.choice((0, 0, 1)),
         clock_jump=dice.choice((0, 0, 1)),
+        change=dice.choice((0, 0, 1, 3)),
+        cancel=dice.choice((0, 1)),
+        wipe=dice.choice((0, 0, 1)),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
         inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),
         segment_bytes=dice.choice((1_000, 4_000, 1 << 20)),

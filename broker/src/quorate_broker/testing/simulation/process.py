@@ -17,8 +17,10 @@ from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.log.journal import JournalJob, StateJournal, Vote
 from quorate_broker.log.log import Log
-from quorate_broker.partition.replica import Appended, Effects, Replica, Seat
+from quorate_broker.partition.replica import Appended, CorruptReplica, Effects, Replica, Seat
+from quorate_broker.raft import quorum
 from quorate_broker.raft.core import Role
+from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import AppendReply, HardState, Message, Peer
 from quorate_broker.raft.settings import RaftSettings
 from quorate_broker.testing.simulation.checkers import Known, known, must
@@ -52,6 +54,7 @@ class Process:
         self._world = world
         self._host = host
         self._node = host.node
+        self._began_hollow = log.hollow
         self._waiters: list[tuple[int, Appended, Answer]] = []
         self._wake_us = -1
         log.observer = self._appended
@@ -64,16 +67,28 @@ class Process:
             checkpoint_ms=options.checkpoint_ms,
             eager_commit=options.eager_commit,
         )
-        seat = Seat(GROUP, host.peer, frozenset(world.founders))
+        seat = Seat(GROUP, host.peer)
         self.replica = Replica(seat, log, hard, settings, world.dice)
         self._term = hard.term
         self._served_term = -1
+        self._members = self.replica.members
+        self._fill_jobs = 0
         self._commit_index = self.replica.commit_index
 
     @property
     def is_failed(self) -> bool:
         """Fenced: its disk failed or lied."""
         return self.replica.error is not None
+
+    @property
+    def is_corrupt(self) -> bool:
+        """Its bytes are not what they were: it is to be filled anew."""
+        return isinstance(self.replica.error, CorruptReplica | CorruptLogError)
+
+    @property
+    def is_filled(self) -> bool:
+        """What it lost is on its disk again, for good: one job may have begun before that."""
+        return not self.log.hollow and (self._fill_jobs > 1 or not self._began_hollow)
 
     @property
     def is_busy(self) -> bool:
@@ -109,6 +124,21 @@ class Process:
     def peer_lost(self, node: int) -> None:
         self.replica.peer_lost(node, self._host.clock.monotonic_ms())
         self.drive()
+
+    def want(self, target: frozenset[Peer]) -> bool:
+        """What the controller says to a leader; whether it is so."""
+        replica = self.replica
+        if replica.role is not Role.LEADER:
+            return False
+        replica.want_members(target, self._host.clock.monotonic_ms())
+        self.drive()
+        return replica.membership_settled and replica.serving
+
+    def wake(self) -> None:
+        if self.replica.resting:
+            self._world.seen["woken by gossip"] += 1
+            self.replica.wake(self._host.clock.monotonic_ms())
+            self.drive()
 
     def transfer(self) -> None:
         if self.replica.role is not Role.LEADER:
@@ -157,11 +187,11 @@ class Process:
         effects = self.replica.drain(self._host.clock.monotonic_ms())
         self._check()
         for to, message in effects.messages:
-            self._world.checkers.said(self._node, to.node_id, message)
+            self._world.checkers.said(self._host.peer, to, message, self.log.hollow)
             self._world.seen[type(message).__name__] += 1
             if isinstance(message, AppendReply) and message.rejected >= 0:
                 self._world.seen["append refused"] += 1
-            self._world.network.send(self._node, to.node_id, message)
+            self._world.network.send(self._host.peer, to, message)
         if effects.hard_state is not None:
             self._put(effects.hard_state)
         if effects.job is not None:
@@ -232,6 +262,7 @@ class Process:
 
     def _run_job(self, job: Job) -> None:
         if self._runs(job):
+            self._fill_jobs += not self.log.hollow
             self.replica.job_done(job)
             self.drive()
             self._host.close_if_asked()
@@ -276,13 +307,14 @@ class Process:
             must(replica.commit_index > self._commit_index, "E: a commit index went back")
             self._check_commits()
             self._commit_index = replica.commit_index
+        self._members = replica.members
 
     def _check_commits(self) -> None:
         checkers, replica = self._world.checkers, self.replica
         committed = list(self._commits())
         if replica.role is Role.LEADER:
             checkers.leader_committed(self._node, replica.term, committed[-1])
-        checkers.committed(self._node, replica.term, committed, self._disks_with)
+        checkers.committed(self._node, replica.term, committed, self._is_safe)
 
     def _commits(self) -> Iterator[Known]:
         """From memory: what was appended is known, and the disk may lie."""
@@ -294,8 +326,20 @@ class Process:
             yield entry
             index = entry.last_index + 1
 
-    def _disks_with(self, entry: Known) -> int:
-        return sum(1 for host in self._world.hosts if host.holds(entry))
+    def _is_safe(self, entry: Known) -> bool:
+        """On the disks of a majority, of each half of a joint membership: of the one in effect when
+        it was counted. The next may have been appended at once."""
+        return any(
+            self._has_majority(entry, each) for each in (self._members, self.replica.members)
+        )
+
+    def _has_majority(self, entry: Known, members: Membership) -> bool:
+        for half in members.halves:
+            disks = [peer for peer in half if self._world.host_of(peer).holds(peer, entry)]
+            if len(disks) < quorum.majority(len(half)):
+                self._world.trace(f"{self._node} counts {sorted(disks)} of {sorted(half)}")
+                return False
+        return True
 
 
 def holds(log: Log, entry: Known) -> bool:

@@ -12,11 +12,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quorate_broker.raft.messages import Append, Message, Peer
+from quorate_broker.raft.core import Role
+from quorate_broker.raft.messages import Append, Message, Peer, Snapshot
 from quorate_broker.testing.simulation import options as drawing
 from quorate_broker.testing.simulation.checkers import Checkers, must
 from quorate_broker.testing.simulation.clients import Client
 from quorate_broker.testing.simulation.clock import Scheduler
+from quorate_broker.testing.simulation.controller import Controller
 from quorate_broker.testing.simulation.faults import Faults
 from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.network import Network
@@ -29,6 +31,9 @@ HEAL_US = 10_000_000
 IDLE_US = 1_000_000
 _LOOK_US = 50_000
 _READ_US = 40_000
+_LEAVING_US = 3_500_000
+"""So long those who left the group are told so."""
+_GOSSIP_US = 1_000_000
 _MOST_EVENTS = 400_000
 _KEPT_LINES = 60
 
@@ -56,11 +61,12 @@ class Simulation:
         self.options = drawing.draw(dice)
         self.scheduler = Scheduler()
         self.seen: Counter[str] = Counter()
-        self.checkers = Checkers(self.options.nodes)
+        self.checkers = Checkers()
         self.trace = 0
         self.lately: deque[str] = deque(maxlen=_KEPT_LINES)
         self.network = Network(self.scheduler, dice, self.options, self.seen)
-        nodes = range(1, self.options.nodes + 1)
+        founders = range(1, self.options.nodes + 1)
+        spares = range(self.options.nodes + 1, self.options.nodes + self.options.spares + 1)
         self.hosts: list[Host] = []
         self.world = World(
             scheduler=self.scheduler,
@@ -69,18 +75,21 @@ class Simulation:
             network=self.network,
             checkers=self.checkers,
             seen=self.seen,
-            founders=tuple(Peer(node, f"disk-{node}") for node in nodes),
+            founders=tuple(Peer(node, f"disk-{node}") for node in founders),
             trace=self._trace,
             hosts=self.hosts,
         )
-        self.hosts.extend(Host(self.world, peer) for peer in self.world.founders)
+        self.hosts.extend(
+            Host(self.world, Peer(node, f"disk-{node}")) for node in (*founders, *spares)
+        )
         self.network.deliver = self._deliver
         self.network.lost = self._lost
         self.clients = [
             Client(self.world, number, dice.random() < self.options.idempotent)
             for number in range(self.options.clients)
         ]
-        self.faults = Faults(self.world)
+        self.controller = Controller(self.world)
+        self.faults = Faults(self.world, self.controller)
 
     def run(self) -> Report:
         for host in self.hosts:
@@ -90,6 +99,8 @@ class Simulation:
         for client in self.clients:
             client.think()
         self._read()
+        self._gossip()
+        self.controller.begin()
         self.faults.begin()
         self._until(self.options.chaos_us)
         self.faults.heal()
@@ -97,7 +108,7 @@ class Simulation:
         self._be_idle()
         for host in self.hosts:
             self.seen.update(f"disk: {what}" for what in host.disk.seen)
-            if not host.is_rotten:
+            if host.peer in self.controller.target:
                 host.must_agree()
         self._trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
         return Report(
@@ -123,7 +134,7 @@ class Simulation:
         began_us = self.scheduler.now_us
         end_us = began_us + HEAL_US
         while not all(client.last_acked_us >= began_us for client in self.clients):
-            must(self.scheduler.now_us < end_us, "G: a client cannot write in a healthy cluster")
+            must(self.scheduler.now_us < end_us, f"G: a client cannot write: {self.where()}")
             self._until(self.scheduler.now_us + _LOOK_US)
         for client in self.clients:
             client.is_stopped = True
@@ -133,12 +144,15 @@ class Simulation:
         return self.scheduler.now_us - began_us
 
     def _is_at_rest(self) -> bool:
-        sound = [host for host in self.hosts if not host.is_rotten]
-        replicas = [host.process.replica for host in sound if host.process is not None]
-        if len(replicas) < len(sound) or any(client.outstanding for client in self.clients):
+        target = self.controller.target
+        members = [host for host in self.hosts if host.peer in target]
+        replicas = [host.process.replica for host in members if host.process is not None]
+        if len(replicas) < len(target) or any(client.outstanding for client in self.clients):
             return False
         leaders = [replica for replica in replicas if replica.serving]
-        if len(leaders) != 1 or not leaders[0].in_sync >= {host.node for host in sound}:
+        if self.controller.settled != target or any(host.is_spoiled for host in members):
+            return False
+        if len(leaders) != 1 or not leaders[0].in_sync >= {host.node for host in members}:
             return False
         last = leaders[0].log.last_index
         return all(
@@ -151,13 +165,21 @@ class Simulation:
 
     def _be_idle(self) -> None:
         """A cluster that has nothing to do says no more than its heartbeats."""
-        followers = len(self.hosts) - 1
+        followers = len(self.controller.target) - 1
+        self._until(self.scheduler.now_us + _LEAVING_US)
         beats = IDLE_US // 150_000 + 1
         lately = 4 * followers  # the last commit, and answers to what was said before
-        before = self.network.sent
+        before, others = self._sent_by_members(), self._sent_by_others()
         self._until(self.scheduler.now_us + IDLE_US)
-        sent = self.network.sent - before
+        sent = self._sent_by_members() - before
+        lately += self._sent_by_others() - others  # who left may ask, and is answered
         must(sent <= 2 * followers * beats + lately, f"G: {sent} messages in an idle cluster")
+
+    def _sent_by_members(self) -> int:
+        return sum(self.network.sent[peer] for peer in self.controller.target)
+
+    def _sent_by_others(self) -> int:
+        return self.network.sent.total() - self._sent_by_members()
 
     # -------------------------------------------------------------------------------------- wiring
 
@@ -168,9 +190,29 @@ class Simulation:
         if not self.clients[0].is_stopped:
             self.scheduler.after(_READ_US, self._read)
 
-    def _deliver(self, sender: int, to: int, message: Message) -> None:
-        self._trace(f"{sender} > {to} {_summary(message)}")
-        self.hosts[to - 1].receive(self.hosts[sender - 1].peer, message)
+    def _gossip(self) -> None:
+        """What wakes a resting follower whose leader's node does not claim to lead."""
+        for host in self.hosts:
+            process = host.process
+            if process is not None and process.replica.resting and not self._is_led(process):
+                host.give(Process.wake)
+        self.scheduler.after(_GOSSIP_US, self._gossip)
+
+    def _is_led(self, process: Process) -> bool:
+        replica = process.replica
+        if replica.leader is None:
+            return False
+        leading = self.world.host_of(replica.leader).process
+        return (
+            leading is not None
+            and not leading.is_failed
+            and leading.replica.role is Role.LEADER
+            and leading.replica.term == replica.term
+        )
+
+    def _deliver(self, sender: Peer, to: Peer, message: Message) -> None:
+        self._trace(f"{sender.node_id} > {to.node_id} {_summary(message)}")
+        self.world.host_of(to).receive(sender, to, message)
 
     def _lost(self, node: int, other: int) -> None:
         self.hosts[node - 1].give(lambda process: process.peer_lost(other))
@@ -200,6 +242,11 @@ def _summary(message: Message) -> str:
             f"Append term={message.term} prev={message.prev_index}/{message.prev_term} "
             f"commit={message.commit} {sizes} bytes"
         )
+    if isinstance(message, Snapshot):
+        return (
+            f"Snapshot term={message.term} index={message.index} "
+            f"{message.position}+{len(message.chunk)} of {message.total} bytes"
+        )
     return repr(message)
 
 
@@ -210,5 +257,6 @@ def _where(process: Process | None) -> str:
     return (
         f"{'failed ' * process.is_failed}{replica.role.value} term {replica.term} "
         f"commit {replica.commit_index} synced {replica.log.synced_index} "
-        f"last {replica.log.last_index} in sync {sorted(replica.in_sync)}"
+        f"last {replica.log.last_index} in sync {sorted(replica.in_sync)} "
+        f"{'hollow ' * replica.log.hollow}{replica.members}"
     )

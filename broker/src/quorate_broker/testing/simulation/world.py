@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from quorate_broker.errors import KafkaError
 from quorate_broker.partition.replica import Appended
+from quorate_broker.raft import quorum
 from quorate_broker.raft.messages import Peer
 from quorate_broker.testing.simulation.checkers import Checkers
 from quorate_broker.testing.simulation.clock import Scheduler
@@ -37,11 +38,23 @@ class World:
     trace: Callable[[str], None]
     hosts: list[Host]
 
+    def host_of(self, peer: Peer) -> Host:
+        return self.hosts[peer.node_id - 1]
+
     def may_spoil(self, host: Host) -> bool:
         """Whether bytes of this host may go bad: never the last good copy (fault atlas).
 
-        A majority has none that are bad, so that whatever was committed is sound somewhere, and
-        somebody is left who can be elected and has it.
+        In every membership that any log knows a majority has none that are bad, so that whatever
+        was committed is sound somewhere, and somebody is left who can be elected and has it.
         """
-        spoiled = sum(each.is_spoiled for each in self.hosts if each is not host)
-        return spoiled < len(self.hosts) - self.checkers.majority
+        sound = {each.peer for each in self.hosts if each is not host and not each.is_spoiled}
+        return all(
+            len(sound & half) >= quorum.majority(len(half))
+            for half in self.halves()
+            if host.peer in half
+        )
+
+    def halves(self) -> set[frozenset[Peer]]:
+        """Of all memberships that may be in effect."""
+        found = {half for host in self.hosts for half in host.halves()}
+        return found or {frozenset(self.founders)}
