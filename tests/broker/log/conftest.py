@@ -49,6 +49,11 @@ class Bench:
         self.log.checkpoint(self.log.last_index, b"extra")
         self.sync()
 
+    def start_at(self, offset: int) -> None:
+        """As a replica does when a committed entry says so."""
+        self.log.advance_start(offset)
+        self.log.checkpoint(self.log.synced_index, b"extra")
+
     def crash(self) -> Log:
         self.disk.crash()
         return self.open()

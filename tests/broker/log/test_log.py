@@ -256,7 +256,7 @@ def test_the_start_moves_by_whole_segments(bench: Bench) -> None:
         bench.append()
     bench.sync()
     names = bench.files()
-    bench.log.advance_start(45)
+    bench.start_at(45)
     bench.sync()
     log = bench.crash()
     assert log.start_offset == 45

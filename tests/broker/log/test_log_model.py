@@ -145,6 +145,9 @@ class LogAgainstList(RuleBasedStateMachine):
         offset = data.draw(st.integers(self.start, self.log.high_watermark(self.synced)))
         self.start = offset
         self.log.advance_start(offset)
+        extra = f"{len(self.extras)}".encode()
+        self.extras[extra] = self.synced
+        self.log.checkpoint(self.synced, extra)
         self._forget(self.log.first_index)
 
     def _forget(self, first_index: int) -> None:

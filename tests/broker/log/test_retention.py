@@ -93,7 +93,7 @@ def test_segments_may_go_while_the_others_are_enough(aged: Bench) -> None:
 
 
 def test_what_retention_says_moves_the_start_and_the_files_go(aged: Bench) -> None:
-    aged.log.advance_start(aged.log.retention_start(1_000, 500, OFF, 20))
+    aged.start_at(aged.log.retention_start(1_000, 500, OFF, 20))
     assert (aged.log.start_offset, aged.log.first_index) == (10, 10)
     assert len(aged.files()) == 10
     aged.sync()
@@ -107,7 +107,7 @@ def test_what_retention_says_moves_the_start_and_the_files_go(aged: Bench) -> No
 def test_the_active_segment_goes_when_all_of_it_is_too_old(aged: Bench) -> None:
     index = aged.log.append_internal(InternalKind.LOG_START, 1, encode_start(20), 0)
     aged.sync()
-    aged.log.advance_start(20)
+    aged.start_at(20)
     aged.sync()
     log = aged.log
     assert aged.files() == []
@@ -123,8 +123,30 @@ def test_the_active_segment_goes_when_all_of_it_is_too_old(aged: Bench) -> None:
     assert aged.log.index_of_offset(20) == index + 1
 
 
+def test_entries_that_may_not_be_committed_do_not_go_with_their_segment(aged: Bench) -> None:
+    """An internal entry has no offset, so the start may be behind it while Raft may yet cut it."""
+    told = aged.log.append_internal(InternalKind.LOG_START, 1, encode_start(20), 0)
+    aged.sync()
+    aged.log.append_internal(InternalKind.TERM_START, 2, b"", 0)
+    aged.sync()
+    aged.log.advance_start(20)
+    aged.log.checkpoint(told, b"")
+    aged.sync()
+    aged.log.truncate_after(told)
+    later = aged.log.append_internal(InternalKind.TERM_START, 3, b"", 0)
+    aged.sync()
+    assert later == told + 1
+    assert aged.log.first_index <= told
+    aged.log.checkpoint(later, b"")
+    aged.sync()
+    assert aged.log.first_index == later + 1
+    assert aged.files() == []
+    log = aged.crash()
+    assert (log.first_index, log.last_index, log.last_term) == (later + 1, later, 3)
+
+
 def test_the_start_may_lie_inside_a_segment(aged: Bench) -> None:
-    aged.log.advance_start(5)
+    aged.start_at(5)
     aged.sync()
     log = aged.crash()
     assert (log.start_offset, log.first_index) == (5, 4)
@@ -135,14 +157,14 @@ def test_the_start_may_lie_inside_a_segment(aged: Bench) -> None:
 
 def test_removed_segments_are_closed(aged: Bench) -> None:
     assert len(aged.entries()) == 20
-    aged.log.advance_start(18)
+    aged.start_at(18)
     aged.sync()
     assert len(aged.disk._handles) <= 1
 
 
 @pytest.mark.parametrize("reopened", [False, True])
 def test_times_are_found_across_segments_and_behind_the_start(aged: Bench, reopened: bool) -> None:
-    aged.log.advance_start(7)
+    aged.start_at(7)
     aged.sync()
     if reopened:
         aged.crash()
@@ -165,7 +187,7 @@ def test_the_greatest_time_before_the_start_does_not_count(
     for time in (900, 100, 300, 200):
         bench.append(time=time)
     bench.sync()
-    bench.log.advance_start(1)
+    bench.start_at(1)
     assert bench.log.max_timestamp(4) == (2, 300)
     assert bench.log.offset_for_time(301, 4) is None
 

@@ -97,12 +97,12 @@ def reset_twice(bench: Bench) -> None:
 
 def retention(bench: Bench) -> None:
     bench.log.put_state(22, b"machine")
-    bench.log.advance_start(20)
+    bench.start_at(20)
     bench.log.checkpoint(25, b"producers")
 
 
 def retention_of_everything(bench: Bench) -> None:
-    bench.log.advance_start(bench.log.next_offset)
+    bench.start_at(bench.log.next_offset)
 
 
 def truncation(bench: Bench) -> None:
@@ -127,7 +127,7 @@ def compaction(bench: Bench) -> None:
 
 def compaction_and_retention(bench: Bench) -> None:
     compaction(bench)
-    bench.log.advance_start(15)
+    bench.start_at(15)
 
 
 def compaction_and_truncation(bench: Bench) -> None:
@@ -392,7 +392,7 @@ def test_a_prefix_begins_the_same_log_elsewhere(make: Make) -> None:
     """What a follower needs who is behind the leader's first segment."""
     leader, follower = make(1), make(2)
     fill(leader)
-    leader.log.advance_start(20)
+    leader.start_at(20)
     leader.sync()
     prefix = leader.log.prefix()
     assert prefix.index == leader.log.first_index - 1 > 0
@@ -466,7 +466,7 @@ def test_a_cleaning_that_came_too_late_leaves_nothing(make: Make, why: str) -> N
     fill(bench)
     cleaned = cleaned_beside(bench)
     if why == "retention":
-        bench.log.advance_start(20)
+        bench.start_at(20)
     elif why == "reset":
         bench.log.reset(AHEAD)
     entries = bench.entries()

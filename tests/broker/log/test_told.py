@@ -118,7 +118,7 @@ def test_the_membership_outlives_the_entry_that_told_it(bench: Bench) -> None:
     for _ in range(60):
         bench.append()
     bench.sync()
-    bench.log.advance_start(50)
+    bench.start_at(50)
     assert bench.log.first_index > 1
     assert bench.log.membership == (1, b"four")
     bench.sync()
@@ -135,7 +135,7 @@ def test_log_starts_are_told_until_they_are_carried_out(bench: Bench) -> None:
     assert bench.log.starts == [(first, 2), (second, 4)]
     bench.checkpoint()
     assert bench.crash().starts == [(first, 2), (second, 4)]
-    bench.log.advance_start(2)
+    bench.start_at(2)
     assert bench.log.starts == [(second, 4)]
     bench.log.truncate_after(first)
     assert bench.log.starts == []

@@ -269,14 +269,12 @@ class FlushedLog(LogView):
 
     def _trim_front(self) -> None:
         """Let go of sealed segments before the log's start; their files go after a checkpoint."""
-        gone = self._layout.drop_before_start()
+        gone = self._layout.drop_before_start(self._extra_index)
         if not gone:
             return
         for segment in gone:
             self._files.remove(segment)
         self._removals += [segment.base_offset for segment in gone]
-        if self._extra_index < self.first_index - 1:
-            self._extra_index, self._extra = self.first_index - 1, b""
         self._wants_checkpoint = True
 
     def _forget_everything(self) -> None:

@@ -203,14 +203,15 @@ class Layout:
         self.start_offset = offset
         self.told.started(offset)
 
-    def drop_before_start(self) -> list[Segment]:
-        """The sealed segments wholly before the start, which fall away."""
+    def drop_before_start(self, committed: int) -> list[Segment]:
+        """The sealed segments wholly before the start and up to an index, which fall away."""
         offset = self.start_offset
         gone = 0
         while (
             gone + 1 < len(self.segments)
             and self.segments[gone].sealed
             and self.segments[gone + 1].base_offset <= offset
+            and self.segments[gone + 1].base_index - 1 <= committed
         ):
             gone += 1
         dropped = self.segments[:gone]

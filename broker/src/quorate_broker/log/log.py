@@ -173,6 +173,9 @@ class Log(FlushedLog):
         self._extra_index = index
         self._extra = extra
         self._wants_checkpoint = True
+        if index == self.last_index and self.start_offset == self.next_offset:
+            self.roll()  # nothing is left in the active segment
+        self._trim_front()
 
     def fill(self) -> None:
         """What this log lacked is in it again, as far as it ever counted: it is hollow no more.
@@ -201,13 +204,13 @@ class Log(FlushedLog):
         """The log begins at `offset` now, as a committed entry said (decision 7).
 
         Whole segments before it go with the next job, after a checkpoint that no longer names
-        them; the active one too, once it is sealed, if nothing is left in it. Call `checkpoint`
-        in the same turn: what the producers were is no longer told by the entries that go.
+        them; the active one too, once it is sealed, if nothing is left in it. None goes with
+        entries behind the index that `checkpoint` was called with: internal ones may lie there
+        that are not committed. So call that in the same turn; it also keeps the producers, whom
+        the entries that go told of.
         """
         assert self.start_offset <= offset <= self.next_offset, "inside the log"
         self._layout.advance_start(offset)
-        if offset == self.next_offset:
-            self.roll()
         self._wants_checkpoint = True
         self._trim_front()
 
