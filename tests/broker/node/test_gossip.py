@@ -40,6 +40,7 @@ class Replica:
         self.term = term
         self.serving = leads
         self.in_sync = frozenset({1, 2, 3}) if leads else frozenset()
+        self.held_by_all = 7
 
 
 class Part:
@@ -104,7 +105,7 @@ def test_all_that_changes_in_one_turn_of_the_loop_is_one_word() -> None:
         assert scene.voice.said == []
         await asyncio.sleep(0)
         (word,) = scene.voice.said
-        assert word.leads == tuple(Lead(f"g{index}", 4, 1, (1, 2, 3)) for index in range(3))
+        assert word.leads == tuple(Lead(f"g{index}", 4, 1, (1, 2, 3), 7) for index in range(3))
         assert not word.full
         assert scene.leaders.get("g0").leader_id == 1
         assert scene.changes == 3
@@ -167,3 +168,27 @@ def test_gossip_that_was_under_way_does_not_bring_a_deleted_group_back() -> None
     assert not leaders.observe("g", 6, 1)
     assert leaders.get("g").leader_id == -1
     assert len(leaders) == 0
+
+
+def test_how_far_all_members_are_is_known_to_the_followers_too() -> None:
+    """A follower that compacts its own log keeps tombstones that somebody may not have seen."""
+    leaders = Leaders()
+    leaders.learn(Lead("g", 4, 2, (1, 2), 10))
+    version = leaders.version
+    assert not leaders.learn(Lead("g", 4, 2, (1, 2), 20))
+    assert (leaders.held["g"], leaders.version) == (20, version)
+    leaders.learn(Lead("g", 3, 1, (1, 2), 99))
+    assert leaders.held["g"] == 20
+    leaders.forget(["g"])
+    assert leaders.held == {}
+
+
+def test_a_broker_without_room_is_known_to_the_others_until_it_says_otherwise() -> None:
+    async def test(scene: Scene) -> None:
+        short = msgspec.msgpack.encode(Gossip(short=True))
+        scene.gossip.hear(2, memoryview(short))
+        assert scene.leaders.short == {2}
+        scene.hear(2)
+        assert scene.leaders.short == set()
+
+    run(test)

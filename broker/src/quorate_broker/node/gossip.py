@@ -78,8 +78,7 @@ class Gossiping:
         self._changed()
 
     def tell_all(self) -> None:
-        leads = [self._lead(partition) for partition in self._shelf if partition.is_leader]
-        self._tell(leads, full=True)
+        self._tell([self._lead(each) for each in self._shelf if each.is_leader], full=True)
 
     def tell_flanking(self) -> None:
         self._tell(())
@@ -109,9 +108,9 @@ class Gossiping:
 
     def _lead(self, partition: Partition) -> Lead:
         replica = partition.replica
-        return Lead(
-            partition.group, replica.term, self._peers.me.node_id, tuple(sorted(replica.in_sync))
-        )
+        in_sync = tuple(sorted(replica.in_sync))
+        me = self._peers.me.node_id
+        return Lead(partition.group, replica.term, me, in_sync, replica.held_by_all)
 
     def _tell(self, leads: Iterable[Lead], full: bool = False) -> None:
         short = self._peers.me.node_id in self._leaders.short

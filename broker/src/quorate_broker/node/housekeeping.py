@@ -153,7 +153,10 @@ class Housekeeping:
         policy = topic_cleaner(self._settings, topic.config)
         committed = min(partition.high_watermark, found.next_offset)
         wall_ms = self._parts.clock.wall_ms()
-        cleaning = cleaner.plan(found, policy, wall_ms, committed, partition.held_by_all)
+        held = self._parts.leaders.held.get(partition.group, 0)
+        if partition.is_leader:
+            held = partition.replica.held_by_all
+        cleaning = cleaner.plan(found, policy, wall_ms, committed, held)
         if cleaning is None:
             return False
         rate = self._settings.log_cleaner_io_max_bytes_per_second
@@ -168,8 +171,10 @@ class Housekeeping:
             self._cleaning = None
         if cleaned is None or partition.replica.log is not found or found.failed is not None:
             return False
-        found.swap(cleaned)
+        taken = found.swap(cleaned)
         partition.kick()
+        if not taken:  # retention was faster
+            return False
         _tell(partition, cleaned)
         return True
 

@@ -25,6 +25,8 @@ class Lead(msgspec.Struct, frozen=True, array_like=True):
     term: int
     leader: int
     isr: tuple[int, ...]
+    held: int = 0
+    """Offset below which every member has the log; told with everything else, now and then."""
 
 
 class Gossip(msgspec.Struct, frozen=True):
@@ -57,6 +59,8 @@ class Leaders:
         self.version = 0
         self.short: set[int] = set()
         """Brokers without room on their disks: nothing is to be handed to them."""
+        self.held: dict[str, int] = {}
+        """`Lead.held` of each group, as its leader told last."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -68,6 +72,8 @@ class Leaders:
         """Take a leader's own word. True when it changed the table."""
         known = self._table.get(lead.group, _NOBODY)
         told = Leadership(lead.leader, lead.term, lead.isr)
+        if lead.term >= known.epoch and lead.held and lead.group not in self._deleted:
+            self.held[lead.group] = lead.held
         if lead.term < known.epoch or told == known or lead.group in self._deleted:
             return False
         self._table[lead.group] = told
@@ -91,6 +97,7 @@ class Leaders:
         """Groups of topics that were deleted: an id of a topic never comes again."""
         for group in groups:
             self._table.pop(group, None)
+            self.held.pop(group, None)
             self._deleted[group] = None
         while len(self._deleted) > MAX_DELETED:
             del self._deleted[next(iter(self._deleted))]

@@ -407,6 +407,14 @@ class Replica:
         return self._raft.resting
 
     @property
+    def held_by_all(self) -> int:
+        """As leader: the offset below which every member, learners too, has the log on disk.
+
+        0 where that is not known. A tombstone must not leave a log before all know of it.
+        """
+        return self.log.high_watermark(min(self._raft.held_index, self._raft.commit_index))
+
+    @property
     def confirmed_ms(self) -> int:
         """As leader: the time, by `now_ms`, at which a majority last took this one for its leader.
 

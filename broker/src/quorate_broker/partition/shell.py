@@ -307,11 +307,6 @@ class Partition:
     def size_bytes(self) -> int:
         return self.replica.log.size_bytes
 
-    @property
-    def held_by_all(self) -> int:
-        """The offset below which all members are known to hold the log; 0 where nobody knows."""
-        return int(getattr(self.replica, "held_by_all", 0))
-
     def begin_again(self, replica: Replica) -> None:
         """Another replica takes the place of one that failed: its log was opened anew."""
         assert self.replica.error is not None, "one that takes part is not replaced"

@@ -323,6 +323,16 @@ class Raft:
         return state.leading is not None and changes.is_settled(state, state.leading)
 
     @property
+    def held_index(self) -> int:
+        """As leader: up to here every member has what this log has, on disk; -1 elsewhere."""
+        state = self._state
+        if state.leading is None:
+            return -1
+        others = state.leading.followers.values()
+        held = (-1 if each.life else each.match for each in others)
+        return min(state.log.synced_index, *held) if others else state.log.synced_index
+
+    @property
     def confirmed_ms(self) -> int:
         """As leader: when majorities last took this member for one, by its own clock (or, where
         rounds were asked for in quick succession, a little more)."""
