@@ -15,11 +15,9 @@ pytestmark = pytest.mark.process
 
 ALL = [sabotage.Point(*point) for point in sabotage.all_points()]
 QUICK = [
-    sabotage.Point("during", "pwrite", "journal", 2),
     sabotage.Point("before", "sync", "segment", 12),
     sabotage.Point("after", "rename", "checkpoint", 4),
     sabotage.Point("during", "pwrite", "copy"),
-    sabotage.Point("before", "sync_dir", "groups"),
 ]
 
 
@@ -43,3 +41,13 @@ def test_a_broker_that_dies_at_any_durable_step_comes_back_with_all_it_acknowled
     tmp_path: pathlib.Path, point: sabotage.Point
 ) -> None:
     check(tmp_path, point)
+
+
+@pytest.mark.parametrize("course", crashes.COURSES)
+def test_a_broker_passes_every_point_of_its_course_and_no_step_that_is_in_no_list(
+    tmp_path: pathlib.Path, course: crashes.Course
+) -> None:
+    outcome = course(tmp_path, None)
+    assert outcome.faults == []
+    wanted = {str(point).rpartition(" ")[0] for point in ALL if crashes.course_of(point) is course}
+    assert wanted - outcome.seen == set()

@@ -48,7 +48,8 @@ def test_every_step_is_of_an_operation_and_a_kind_that_exist() -> None:
         (f"{GROUP}/00000000000000000000.qindex", "index"),
         (f"{GROUP}/checkpoint.tmp", "checkpoint"),
         (GROUP, "group-folder"),
-        (f"retired/{GROUP[7:]}.corrupt.1", "retired-group"),
+        (f"retired/{GROUP[7:]}.corrupt.1", "retired"),
+        ("retired/node-2.0b5c/node.json", "retired"),
         ("notes.txt", None),
     ],
 )

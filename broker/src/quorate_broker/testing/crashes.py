@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import confluent_kafka
@@ -24,12 +26,15 @@ from confluent_kafka.cimpl import NewTopic
 from quorate_broker.testing import sabotage
 from quorate_broker.testing.processes import Cluster, eventually
 
-KEPT, DROPPED = "kept", "dropped"
+KEPT, DROPPED, SHRUNK, COMPACTED = "kept", "dropped", "shrunk", "compacted"
+KEYS = 7
 VALUE_BYTES = 10_000
 PATIENCE_S = 40.0
 LEAST_ACKED = 300
 """Of any story: a check of nothing proves nothing."""
 SETTINGS = ("log.segment.bytes=1048576", "log.preallocate.bytes=65536")
+HOUSEKEEPING = ("log.retention.check.interval.ms=200", "log.cleaner.backoff.ms=200")
+_SMALL = {"segment.bytes": "131072"}
 _CLIENT = {
     "socket.timeout.ms": 3000,
     "reconnect.backoff.ms": 20,
@@ -51,6 +56,10 @@ class Outcome:
     """Value to offset, of each partition's values."""
     faults: list[str] = dataclasses.field(default_factory=list)
     """What must not be; empty when all is well."""
+
+
+Course = Callable[[pathlib.Path, sabotage.Point | None], Outcome]
+"""A story: told in a folder, with the point where to die, or None."""
 
 
 class Victim:
@@ -86,7 +95,7 @@ class Victim:
 
     def _look(self) -> None:
         code = self.cluster.exit_code(self.node_id)
-        if code is None:
+        if code is None or not self._watching.is_set():
             return
         if code == sabotage.EXIT_CRASHED:
             self.outcome.died += 1
@@ -96,6 +105,19 @@ class Victim:
             self._watching.clear()
             return
         self.start()
+
+    @property
+    def data(self) -> pathlib.Path:
+        return self.cluster.nodes[self.node_id].directory / "data"
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """SIGKILL; started again at the end."""
+        with self._lock:
+            if self.node_id in self.cluster.running:
+                self.cluster.kill(self.node_id)
+            yield
+            self.start()
 
     def kill(self) -> None:
         """SIGKILL, and start again."""
@@ -130,31 +152,36 @@ class Victim:
 class Writer:
     """An idempotent producer of 0, 1, 2 …; each value is written until it is acknowledged."""
 
-    def __init__(self, cluster: Cluster, outcome: Outcome) -> None:
-        more = {"enable.idempotence": True, "acks": "all", "linger.ms": 1}
+    def __init__(self, cluster: Cluster, outcome: Outcome, topic: str = KEPT) -> None:
+        more = {"enable.idempotence": True, "linger.ms": 1, "batch.size": 3 * VALUE_BYTES}
         self._producer = confluent_kafka.Producer(
             {**_CLIENT, **more, "bootstrap.servers": cluster.bootstrap}
         )
         self._outcome = outcome
+        self._topic = topic
+        self.acked = outcome.acked if topic == KEPT else {}
         self._next = 0
 
     def write(self, count: int) -> None:
         """As many more, all acknowledged."""
-        before = len(self._outcome.acked)
+        before = len(self.acked)
         for _ in range(count):
-            value = b"%d " % self._next
-            self._next += 1
             self._producer.produce(
-                KEPT, value.ljust(VALUE_BYTES, b"."), partition=0, on_delivery=self._delivered
+                self._topic,
+                (b"%d " % self._next).ljust(VALUE_BYTES, b"."),
+                key=b"%d" % (self._next % KEYS),
+                partition=0,
+                on_delivery=self._delivered,
             )
+            self._next += 1
         self._producer.flush(PATIENCE_S)
-        missing = count - (len(self._outcome.acked) - before)
+        missing = count - (len(self.acked) - before)
         if missing:
             self._outcome.faults.append(f"{missing} of {count} writes were not acknowledged")
 
     def _delivered(self, error: object, message: Any) -> None:
         if error is None:
-            self._outcome.acked[number(message.value())] = message.offset()
+            self.acked[number(message.value())] = message.offset()
         else:
             self._outcome.faults.append(f"a write failed: {error}")
 
@@ -187,9 +214,163 @@ def alone(folder: pathlib.Path, point: sabotage.Point | None) -> Outcome:
     return outcome
 
 
-def course_of(point: sabotage.Point) -> Callable[[pathlib.Path, sabotage.Point | None], Outcome]:
+def housekept(folder: pathlib.Path, point: sabotage.Point | None) -> Outcome:
+    """One broker whose old segments go and whose keys are compacted while it is killed."""
+    cluster = Cluster(folder, nodes=1, settings=(*SETTINGS, *HOUSEKEEPING))
+    victim = Victim(cluster, 1, point)
+    outcome = victim.outcome
+    try:
+        victim.start()
+        topics = Topics(cluster)
+        topics.make(KEPT, {})
+        topics.make(SHRUNK, {**_SMALL, "retention.bytes": "262144"})
+        topics.make(
+            COMPACTED, {**_SMALL, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}
+        )
+        writers = [Writer(cluster, outcome, topic) for topic in (KEPT, SHRUNK, COMPACTED)]
+        kept, shrunk, compacted = writers
+        for turn in range(3):
+            for writer in writers:
+                writer.write(100)
+            _wait_housekept(cluster, compacted)
+            if turn == 1:
+                victim.kill()
+        outcome.faults += check(cluster, kept.acked)
+        outcome.faults += _check_shrunk(cluster, shrunk.acked)
+        outcome.faults += _check_compacted(cluster, compacted.acked)
+    finally:
+        victim.close()
+        cluster.stop()
+    return outcome
+
+
+def _wait_housekept(cluster: Cluster, compacted: Writer) -> None:
+    def kept() -> bool:
+        begins_later = min(offset for _, offset in read_all(cluster, SHRUNK)) > 0
+        return begins_later and len(read_all(cluster, COMPACTED)) < len(compacted.acked) * 2 // 3
+
+    eventually(kept, "old segments gone and keys compacted", PATIENCE_S)
+
+
+def _check_shrunk(cluster: Cluster, acked: Mapping[int, int]) -> list[str]:
+    """Some of the oldest are gone, none of the others."""
+    read = read_all(cluster, SHRUNK)
+    wanted = [(value, offset) for value, offset in acked.items() if offset >= read[0][1]]
+    return [] if read == sorted(wanted) else ["retention took or left what it must not"]
+
+
+def _check_compacted(cluster: Cluster, acked: Mapping[int, int]) -> list[str]:
+    """The newest value of each key is there, where it was."""
+    newest = {value % KEYS: value for value in sorted(acked)}
+    read = dict(read_all(cluster, COMPACTED))
+    wrong = [value for value in newest.values() if read.get(value) != acked[value]]
+    strange = [value for value, offset in read.items() if acked.get(value) != offset]
+    return [f"compaction: {value} is not where it was" for value in (*wrong, *strange)]
+
+
+def among_three(folder: pathlib.Path, point: sabotage.Point | None) -> Outcome:
+    """What only a broker with others comes to: its log cut, its disk refused, its replica rotten.
+
+    The writes that nobody else has are with acks=1: they may be lost, and are not counted.
+    """
+    cluster = Cluster(folder, nodes=3, settings=SETTINGS)
+    victim = Victim(cluster, 2, point)
+    others = (1, 3)
+    try:
+        cluster.start(*others)
+        victim.start()
+        Topics(cluster).make(KEPT, {})
+        writer = Writer(cluster, victim.outcome)
+        writer.write(100)
+        saved = folder / "saved"
+        _diverge(victim, others)
+        writer.write(100)
+        _lead(victim)
+        with victim.down():
+            shutil.copytree(victim.data, saved)
+            shutil.rmtree(victim.data)
+        writer.write(60)
+        _lead(victim)
+        with victim.down():  # an old disk comes back, of somebody who was replaced
+            shutil.rmtree(victim.data)
+            saved.rename(victim.data)
+        writer.write(60)
+        _lead(victim)
+        with victim.down():
+            _rot_checkpoints(victim.data)
+        _lead(victim)
+        victim.outcome.faults += check(cluster, victim.outcome.acked)
+    finally:
+        victim.close()
+        cluster.stop()
+    return victim.outcome
+
+
+def _diverge(victim: Victim, others: Sequence[int]) -> None:
+    """More than a segment that the victim alone has; then the others go on without it."""
+    cluster = victim.cluster
+    _lead(victim)
+    more = {"acks": "1", "bootstrap.servers": cluster.bootstrap_of(victim.node_id)}
+    producer = confluent_kafka.Producer({**_CLIENT, **more, "message.timeout.ms": 3000})
+    filling = b"-1 ".ljust(VALUE_BYTES, b"-")
+    producer.produce(KEPT, filling, partition=0)
+    producer.flush(PATIENCE_S)
+    for node_id in others:  # killed, not paused: what is sent to the paused, they take in later
+        cluster.kill(node_id)
+    for _ in range(150):
+        producer.produce(KEPT, filling, partition=0)
+    producer.flush(5)
+    with victim.down():
+        cluster.start(*others)
+        eventually(lambda: _leader(cluster, others[0]) in others, "another leader", PATIENCE_S)
+
+
+def _leader(cluster: Cluster, asked: int) -> int:
+    state = cluster.get(asked, f"/v1/partitions/kafka/{KEPT}/0")
+    return -1 if state is None else int(state.get("leader_id", -1))
+
+
+def _lead(victim: Victim) -> None:
+    """Until the victim leads, by its own word: then it has all that the others have."""
+    cluster, node_id = victim.cluster, victim.node_id
+
+    def leads() -> bool:
+        assert not victim.outcome.faults, victim.outcome.faults
+        leader = _leader(cluster, node_id)
+        if leader not in (-1, node_id):
+            path = f"/v1/partitions/kafka/{KEPT}/0/transfer_leadership?target={node_id}"
+            cluster.post(leader, path)
+        return leader == node_id
+
+    eventually(leads, f"node {node_id} leads", PATIENCE_S)
+
+
+def _rot_checkpoints(data: pathlib.Path) -> None:
+    for file in data.glob("groups/*/checkpoint"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 0x40
+        file.write_bytes(content)
+
+
+COURSES: Mapping[Course, frozenset[sabotage.Step]] = {
+    housekept: frozenset(
+        {
+            *((op, "cleaned") for op in ("create", "truncate", "pwrite", "sync")),
+            ("rename", "index"),
+            ("unlink", "segment"),
+            ("unlink", "index"),
+        }
+    ),
+    among_three: frozenset((op, "retired") for op in ("mkdirs", "rename", "sync_dir")),
+    alone: frozenset(sabotage.STEPS),
+}
+"""The first that has a step is the one to be told for it."""
+
+
+def course_of(point: sabotage.Point) -> Course:
     """The story in which a broker comes to this point."""
-    return alone
+    step = (point.operation, point.kind)
+    return next(course for course, steps in COURSES.items() if step in steps)
 
 
 class Topics:
@@ -231,7 +412,7 @@ class Topics:
 
 def check(cluster: Cluster, acked: Mapping[int, int]) -> list[str]:
     """Everything that was acknowledged is there, once, in order, at its offset."""
-    read = read_all(cluster)
+    read = [(value, offset) for value, offset in read_all(cluster) if value >= 0]
     values = [value for value, _ in read]
     faults = []
     if values != sorted(set(values)):
@@ -243,12 +424,12 @@ def check(cluster: Cluster, acked: Mapping[int, int]) -> list[str]:
     return faults
 
 
-def read_all(cluster: Cluster) -> list[tuple[int, int]]:
+def read_all(cluster: Cluster, topic: str = KEPT) -> list[tuple[int, int]]:
     """(value, offset) of all that partition 0 holds."""
     more = {"group.id": "nobody", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
     consumer = confluent_kafka.Consumer({**_CLIENT, **more, "bootstrap.servers": cluster.bootstrap})
     try:
-        place = confluent_kafka.TopicPartition(KEPT, 0, 0)
+        place = confluent_kafka.TopicPartition(topic, 0, 0)
         low, high = eventually(lambda: _watermarks(consumer, place), "watermarks", PATIENCE_S)
         place.offset = low
         consumer.assign([place])

@@ -4,7 +4,7 @@ Each is ext4 in an image file, loop-mounted in the runner's own mount namespace:
 its loop device freed by the kernel when the runner ends.
 
 A power cut is the kernel's own shutdown of a file system: what was synced stays, what was not is
-gone when it is mounted again, and between the two every call fails.
+gone when it is mounted again. No process may be at a sync just then (`Machines.lose_power`).
 """
 
 from __future__ import annotations

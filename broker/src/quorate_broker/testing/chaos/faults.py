@@ -174,22 +174,13 @@ def disk_stall(scene: Scene) -> str:
 
 def power_one(scene: Scene) -> str:
     node_id = scene.leader()
-    _cut_power(scene, [node_id])
+    scene.machines.lose_power(node_id)
     return f"node {node_id}"
 
 
 def power_all(scene: Scene) -> str:
-    _cut_power(scene, list(scene.machines.node_ids))
+    scene.machines.lose_power(*scene.machines.node_ids)
     return "all"
-
-
-def _cut_power(scene: Scene, node_ids: list[int]) -> None:
-    """What the brokers do between the cut and their death, they do with failing disks."""
-    for node_id in node_ids:
-        scene.machines.disks.cut_power(node_id)
-    scene.machines.kill(*node_ids)
-    for node_id in node_ids:
-        scene.machines.disks.power_on(node_id)
 
 
 def torn_tail(scene: Scene) -> str:

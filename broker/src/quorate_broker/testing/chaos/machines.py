@@ -102,6 +102,32 @@ class Machines:
         self._processes[node_id].send_signal(signal.SIGSTOP)
         self._paused.add(node_id)
 
+    def lose_power(self, *node_ids: int) -> None:
+        """What was synced is there when the disk is mounted again, the rest is not.
+
+        The processes stand still before: a sync that is under way while its file system is shut
+        down may say that all is well, and lose it (ext4, Linux 6.18).
+        """
+        running = [node_id for node_id in node_ids if node_id in self._processes]
+        for node_id in running:
+            self.disks.thaw(node_id)
+            self.pause(node_id)
+        for node_id in running:
+            self._wait_still(node_id)
+        for node_id in node_ids:
+            self.disks.cut_power(node_id)
+        self.kill(*running)
+        for node_id in node_ids:
+            self.disks.power_on(node_id)
+
+    def _wait_still(self, node_id: int) -> None:
+        """Until no thread of the broker is in a system call any more."""
+        tasks = pathlib.Path(f"/proc/{self._processes[node_id].pid}/task")
+        deadline = time.perf_counter() + STOP_S
+        while not all(_stands_still(task / "stat") for task in tasks.iterdir()):
+            assert time.perf_counter() < deadline, f"node {node_id} does not stop"
+            time.sleep(0.002)
+
     def trouble(self, node_id: int, trouble: Trouble) -> None:
         """From now on the node's disk and clock do as `sabotage` reads."""
         written = self.folder / f"node-{node_id}.trouble.new"
@@ -132,11 +158,8 @@ class Machines:
         self.disks.heal()
         for node_id in self.node_ids:
             self._trouble(node_id).unlink(missing_ok=True)
-        for node_id in self._doomed:
-            self.disks.cut_power(node_id)
-            if node_id in self._processes:
-                self.kill(node_id)
-            self.disks.power_on(node_id)
+        if self._doomed:
+            self.lose_power(*self._doomed)
         self._doomed.clear()
         for node_id in self._paused:
             self._processes[node_id].send_signal(signal.SIGCONT)
@@ -242,3 +265,12 @@ class Machines:
         }
         lines += ["[[listeners]]", *(f"{k} = {json.dumps(v)}" for k, v in listener.items())]
         return "\n".join(lines) + "\n"
+
+
+def _stands_still(stat: pathlib.Path) -> bool:
+    """Stopped, a zombie, or gone."""
+    try:
+        state = stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "TZX"
