@@ -283,6 +283,62 @@ def test_the_cache_is_bounded_but_keeps_what_is_not_written(
     assert len(bench.log.read(0, 1 << 20, 100)) == 100
 
 
+def test_a_thread_reads_old_data_before_the_loop_does(bench: Bench) -> None:
+    wanted = [bench.append() for _ in range(60)]
+    bench.checkpoint()
+    bench.log.close()
+    log = bench.open()
+    cold = log.cold(5, 300)
+    assert cold is not None
+    opened: list[str] = []
+    bench.disk.fault = lambda operation, path: opened.append(path) if operation == "open" else None
+    cold.run()
+    assert [path[-10:] for path in opened] == ["000.qindex", "000000.log"]
+    assert cold.index is not None
+    log.warmed(cold)
+    opened.clear()
+    assert bytes(log.read(5, 1, 60)[0]) == wanted[5]
+    assert not any("qindex" in path for path in opened)
+    again = log.cold(7, 300)
+    assert again is not None
+    assert again.begin is not None
+    again.run()
+    assert again.index is None
+
+
+def test_nothing_is_read_ahead_that_is_in_memory_or_not_there(
+    new_bench: Callable[..., Bench],
+) -> None:
+    bench = new_bench(LogSettings(2_000, 250, 1_000, cache_bytes=3_000))
+    assert bench.log.cold(0, 100) is None
+    for _ in range(60):
+        bench.append()
+    bench.sync()
+    assert bench.log.cold(59, 100) is None
+    assert bench.log.cold(60, 100) is None
+    assert bench.log.cold(0, 100) is not None
+    bench.start_at(30)
+    assert bench.log.cold(29, 100) is None
+
+
+def test_what_was_read_ahead_in_vain_changes_nothing(bench: Bench) -> None:
+    for _ in range(60):
+        bench.append()
+    bench.checkpoint()
+    bench.log.close()
+    log = bench.open()
+    late, gone = log.cold(0, 100), log.cold(0, 100)
+    assert late is not None
+    assert gone is not None
+    late.run()
+    bench.start_at(50)
+    bench.sync()
+    log.warmed(late)
+    assert late.segment.index is None
+    with pytest.raises(FileNotFoundError):
+        gone.run()
+
+
 def test_times_are_found_by_the_first_record_not_older(bench: Bench) -> None:
     for time in (1_000, 5_000, 3_000, 9_000):
         bench.append(records=3, time=time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.disk import Disk, let_go
 from quorate_broker.log.files import load_index
 from quorate_broker.log.layout import Layout, Segment
@@ -33,6 +34,24 @@ class OpenFiles:
         load_index(self._disk, self._path, segment, self._layout)
         if segment.sealed:
             self.sealed(segment)
+
+    def cold(
+        self, segment: Segment, from_index: int, begin: int | None, max_bytes: int
+    ) -> ColdRead:
+        """To be run elsewhere, before a reader reads `max_bytes` from a Raft index on."""
+        interval = self._layout.index_interval
+        return ColdRead(
+            disk=self._disk,
+            path=self._path,
+            segment=segment,
+            interval=interval,
+            index_entries=segment.index_entries,
+            tail=segment.index_tail,
+            from_index=from_index,
+            begin=begin,
+            size=max_bytes + 2 * interval,
+            end=min(segment.size, segment.written),
+        )
 
     def sealed(self, segment: Segment) -> None:
         """A job sealed `segment`, or somebody reads it: it may be closed when others are read."""

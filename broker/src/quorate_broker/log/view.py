@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quorate_broker.log import lookup
+from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.errors import BelowLogStartError, CorruptLogError
 from quorate_broker.log.layout import Layout, Prefix, Segment
 from quorate_broker.log.openfiles import OpenFiles
@@ -225,6 +226,27 @@ class LogView:
                 break
             batches.append(found.data)
         return batches
+
+    def cold(self, offset: int, max_bytes: int) -> ColdRead | None:
+        """What a disk thread should do before `read` is called with the same arguments.
+
+        None when it would be of no use: the bytes are in memory, or there are none.
+        """
+        if not self.start_offset <= offset < self.next_offset or self._tail.covers_offset(offset):
+            return None
+        segment = self._layout.segment_of_offset(offset)
+        from_index = self.index_of_offset(offset)
+        begin = None
+        if segment.index is not None:
+            number = segment.index.floor_of_index(from_index)
+            begin = segment.index.positions[number] if number >= 0 else 0
+        return self._files.cold(segment, from_index, begin, max_bytes)
+
+    def warmed(self, done: ColdRead) -> None:
+        """On the loop, after `run`: keep the index that it loaded, if it is still of use."""
+        segment = done.segment
+        if segment in self._layout.segments and segment.sealed and segment.index is None:
+            segment.index = done.index
 
     def _old_entries(self, segment: Segment, index: int, max_bytes: int) -> Iterator[Found]:
         """Entries of one segment from the one that holds `index`, read from disk and checked."""
