@@ -193,3 +193,40 @@ def test_a_decommissioned_broker_gives_away_what_it_has_and_may_come_again(
     growing.wait_ready(3)
     assert sorted(one["node_id"] for one in growing.get(1, "/v1/brokers")) == [1, 2, 3, 4]
     assert consume(growing, "t") == 400
+
+
+def test_metadata_lives_on_in_snapshots_and_newcomers_are_sent_one(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(
+        nodes=3, settings=["metadata.log.max.record.bytes.between.snapshots=4096"]
+    )
+    group = "data/groups/00000000-0000-0000-0000-000000000001-0"
+    names = [f"topic-{number}" for number in range(200)]
+    try:
+        cluster.start()
+        cluster.wait_ready()
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+        for some in (names[:100], names[100:]):
+            for future in admin.create_topics([NewTopic(name, 1, 1) for name in some]).values():
+                future.result(TIMEOUT_S)
+        for node in cluster.nodes.values():
+            folder = node.directory / group
+            eventually(
+                lambda f=folder: min(int(one.stem) for one in f.glob("*.log")) > 0,
+                "the log's first records are gone",
+            )
+            assert (folder / "state").exists()
+        cluster.kill(2)
+        shutil.rmtree(cluster.nodes[2].directory / "data")
+        cluster.start(2)
+        cluster.wait_ready(2)
+        for node_id in (1, 3):
+            cluster.kill(node_id)
+            cluster.start(node_id)
+            cluster.wait_ready(node_id)
+        for node_id in (1, 2, 3):
+            there = AdminClient({"bootstrap.servers": cluster.bootstrap_of(node_id)})
+            assert set(names) <= set(there.list_topics(timeout=TIMEOUT_S).topics)
+    finally:
+        cluster.stop()

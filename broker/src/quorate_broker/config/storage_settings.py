@@ -110,6 +110,15 @@ class StorageSettings(NodeSettings):
     )
 
     # what is kept
+    metadata_log_max_record_bytes_between_snapshots: int = row(
+        "metadata.log.max.record.bytes.between.snapshots",
+        Kind.INTEGER,
+        1 << 20,
+        "A snapshot of the cluster's metadata is written when its log has grown by so much",
+        unit="bytes",
+        minimum=1024,
+        maximum=1 << 30,
+    )
     log_roll_ms: int = shared(
         "log.roll.ms",
         WEEK_MS,

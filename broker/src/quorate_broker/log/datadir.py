@@ -64,7 +64,7 @@ class DataDir:
         if lock is None:
             raise DataDirError(f"{path} is in use by another process (its LOCK is held)")
         try:
-            node = _load(disk, path)
+            node = read_node(disk, path)
             if node is None:
                 node = _begin(disk, path, NodeFile(node_id, incarnation))
             if node.node_id != node_id:
@@ -131,7 +131,7 @@ class DataDir:
         return target
 
     def set_aside(self) -> str:
-        """Put everything under retired/, so that the next `open` finds an empty directory. Blocking.
+        """Put everything under retired/: the next `open` finds an empty directory. Blocking.
 
         node.json goes last: until then a crash leaves a disk that still says whose it was, and
         that is told again that it is void.
@@ -175,7 +175,8 @@ def _checksum(fields: dict[str, Any]) -> str:
     return f"{crc32c(json.dumps(fields, sort_keys=True).encode()):08x}"
 
 
-def _load(disk: Disk, path: str) -> NodeFile | None:
+def read_node(disk: Disk, path: str) -> NodeFile | None:
+    """What node.json says, None if there is none. Raises DataDirError with a sentence."""
     name = f"{path}/{_NODE}"
     if not disk.exists(name):
         return None

@@ -24,6 +24,7 @@ from quorate_broker.cluster.machine import ClusterMachine, Defaults
 from quorate_broker.cluster.records import Member
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.node.snapshots import Snapshots
 from quorate_broker.partition.hosted import Follower, Host
 from quorate_broker.partition.shell import Partition
 
@@ -71,10 +72,17 @@ class Controller:
             clock,
         )
         self._host.confirms = True
+        every_bytes = settings.metadata_log_max_record_bytes_between_snapshots
+        self._snapshots = Snapshots(partition, lambda: self.image.encode(), every_bytes)
 
     def follow(self) -> None:
         """Begin to apply the committed log to the image."""
-        Follower(self.partition, self.image, self._applied).catch_up()
+        self._follower = Follower(self.partition, self.image, self._moved)
+        self._follower.catch_up()
+
+    def _moved(self) -> None:
+        self._applied()
+        self._snapshots.look(self._follower.next_offset)
 
     @property
     def caught_up(self) -> bool:

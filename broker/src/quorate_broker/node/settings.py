@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from quorate_broker.log.cleaner import CleanerPolicy
 from quorate_broker.log.log import LogSettings
 from quorate_broker.raft.settings import RaftSettings
 
-METADATA_SEGMENT_BYTES = 64 << 20
+SNAPSHOTS_PER_SEGMENT = 4
+"""Of metadata, whose log goes by whole segments once a snapshot stands for them."""
 METADATA_PREALLOCATE_BYTES = 1 << 20
 BYTES_PER_KEY = 130
 """What the cleaner keeps in memory of a key."""
@@ -70,7 +72,8 @@ def topic_cleaner(settings: config.Settings, topic: Mapping[str, str]) -> Cleane
 
 def metadata_log(settings: config.Settings) -> LogSettings:
     return LogSettings(
-        segment_bytes=METADATA_SEGMENT_BYTES,
+        segment_bytes=SNAPSHOTS_PER_SEGMENT
+        * settings.metadata_log_max_record_bytes_between_snapshots,
         index_interval_bytes=settings.log_index_interval_bytes,
         preallocate_bytes=min(METADATA_PREALLOCATE_BYTES, settings.log_preallocate_bytes),
         segment_ms=settings.log_roll_ms,
@@ -89,4 +92,4 @@ def topic_raft(settings: config.Settings, internal: bool) -> RaftSettings:
 
 
 def metadata_raft(settings: config.Settings) -> RaftSettings:
-    return topic_raft(settings, internal=True)
+    return dataclasses.replace(topic_raft(settings, internal=True), start_needs_state=True)

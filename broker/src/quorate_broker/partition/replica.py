@@ -15,7 +15,7 @@ of the entries that it writes is. Next: `producers`, `raft.core`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log import told
@@ -82,10 +82,9 @@ class Effects:
 class _FollowedLog:
     """The log as Raft sees it, with the producers kept in step."""
 
-    def __init__(self, log: Log, producers: ProducerTable, founders: frozenset[Peer]) -> None:
+    def __init__(self, log: Log, producers: ProducerTable) -> None:
         self._log = log
         self._producers = producers
-        self._founding = membership.of(founders).encode() if founders else b""
         self.has_begun_anew = False
         """A snapshot was taken since this was last looked at."""
         self.term_at = log.term_at
@@ -113,12 +112,11 @@ class _FollowedLog:
 
     @property
     def membership(self) -> tuple[int, bytes]:
-        index, content = self._log.membership
-        return index, content or self._founding
+        return self._log.membership
 
     @property
     def hollow(self) -> bool:
-        return self._log.hollow and not self._founding
+        return self._log.hollow
 
     def fill(self) -> None:
         self._log.fill()
@@ -140,10 +138,7 @@ class _FollowedLog:
         return self._log.slice(first_index, max_bytes)
 
     def pack(self) -> bytes:
-        prefix = self._log.prefix()
-        if not prefix.membership:
-            prefix = replace(prefix, membership=self._founding)
-        return snapshot.encode(prefix, self._producers.snapshot(), self._log.state)
+        return snapshot.encode(self._log.prefix(), self._producers.snapshot(), self._log.state)
 
     def unpack(self, index: int, term: int, content: bytes) -> None:
         contents = snapshot.decode(content)
@@ -174,9 +169,8 @@ class Replica:
             hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
         self._settings = settings
         self._producers = _restore(log) if doubt is None else ProducerTable(log.checkpoint_index)
-        followed = _FollowedLog(log, self._producers, seat.voters)
-        self._followed = followed
-        self._raft = Raft(seat, followed, hard_state, settings, dice)
+        self._followed = _FollowedLog(log, self._producers)
+        self._raft = Raft(seat, self._followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
         self._committed = self._raft.commit_index
         self._believed: tuple[int, Peer | None, bool] = (hard_state.term, None, False)
@@ -453,6 +447,10 @@ class Replica:
         """Begin where committed entries said, once they are on disk here, too."""
         index = min(self._raft.commit_index, self.log.synced_index)
         due = [offset for told_at, offset in self.log.starts if told_at <= index]
+        if self._settings.start_needs_state:  # what goes could not be had again after a restart
+            state = self.log.state
+            covered = 0 if state is None else self.log.high_watermark(state[0])
+            due = [offset for offset in due if offset <= covered]
         if self.error is not None or not due:
             return
         start = max(due)

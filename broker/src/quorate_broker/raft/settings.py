@@ -38,6 +38,9 @@ class RaftSettings:
     eager_commit: bool = False
     """Tell idle followers of a commit at once, not with the next heartbeat (metadata, groups)."""
 
+    start_needs_state: bool = False
+    """The log begins nowhere behind what its own hosted state stands for (metadata)."""
+
     def __post_init__(self) -> None:
         assert 0 < self.heartbeat_ms * 2 <= self.election_min_ms < self.election_max_ms
         assert self.promote_lag_ms >= 2 * self.heartbeat_ms, "or nobody is ever caught up"
