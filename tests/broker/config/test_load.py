@@ -207,3 +207,52 @@ def test_a_switch_that_breaks_a_broker_on_purpose_is_refused_in_words(
 ) -> None:
     said = problems(write(tmp_path, BROKER), {f"QUORATE_{switch}": "after sync journal"})
     assert said == [f"QUORATE_{switch}: breaks a broker on purpose, in tests; unset it"]
+
+
+NODE = ('listeners=[{name="p", host="127.0.0.1", port=9092, authentication="none"}]', "node.id=2")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), 7 * 24 * 3_600_000),
+        (("log.retention.hours=2",), 7_200_000),
+        (("log.retention.hours=-1",), -1),
+        (("log.retention.hours=2", "log.retention.ms=5"), 5),
+        (("log.retention.ms=-1",), -1),
+    ],
+)
+def test_retention_may_be_given_in_hours_and_milliseconds_go_before_them(
+    given: tuple[str, ...], expected: int
+) -> None:
+    assert config.load(None, {}, [*NODE, *given]).log_retention_ms == expected
+
+
+def test_other_brokers_are_told_the_address_that_is_written_for_them() -> None:
+    chosen = [*NODE, "pod.name=orders-broker-3", "node.id=4"]
+    template = "rpc.advertised.address={pod}.orders-brokers:33145"
+    settings = config.load(None, {}, [*chosen, template])
+    assert str(settings.rpc_advertised) == "orders-broker-3.orders-brokers:33145"
+    assert str(config.load(None, {}, [*chosen, "rpc.host=10.0.0.4"]).rpc_advertised) == (
+        "10.0.0.4:33145"
+    )
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:33145", "nowhere", "{planet}:1", "{pod}:1"])
+def test_an_address_that_no_broker_could_dial_is_refused(address: str) -> None:
+    with pytest.raises(config.ConfigError, match=r"rpc\.advertised\.address"):
+        config.load(None, {}, [*NODE, f"rpc.advertised.address={address}"])
+
+
+@pytest.mark.parametrize("text", ["nan", "-0.1", "1.01", "half", "inf"])
+def test_a_number_has_limits_too(text: str) -> None:
+    row = config.TOPIC_SETTINGS["min.cleanable.dirty.ratio"]
+    with pytest.raises(ValueError, match="must be"):
+        row.parse(text)
+
+
+def test_a_number_is_read_from_text_and_from_toml() -> None:
+    row = config.TOPIC_SETTINGS["min.cleanable.dirty.ratio"]
+    assert (row.parse(" 0.25 "), row.check(1), row.check(0.5)) == (0.25, 1.0, 0.5)
+    with pytest.raises(ValueError, match="must be a number"):
+        row.check(True)
