@@ -28,6 +28,7 @@ RELEASES: Mapping[str, tuple[str, ...]] = {
     "everywhere": (),
     "two-namespaces": (
         "--set=watchNamespaces={shop,stock}",
+        "--set=replicas=1",
         "--set=image.tag=dev",
         "--set=brokerImage.tag=dev",
         "--set=logLevel=debug",
@@ -89,6 +90,7 @@ def test_the_definitions_outlive_their_release():
         (OPERATOR, "--set=image.tagg=x", "tagg"),
         (OPERATOR, "--set=image.repository=", "repository"),
         (OPERATOR, "--set=logLevel=loud", "logLevel"),
+        (OPERATOR, "--set=replicas=-1", "replicas"),
         (OPERATOR, "--set=watchNamespaces={Shop}", "watchNamespaces"),
         (OPERATOR, "--set=image.pullPolicy=Sometimes", "pullPolicy"),
         (CRDS, "--set=keepp=true", "keepp"),
@@ -112,7 +114,7 @@ def test_rights_are_those_of_the_kinds_that_the_operator_touches():
     (role,) = objects("everywhere", "ClusterRole")
     granted = {resource for rule in role["rules"] for resource in rule["resources"]}
     touched = {plural for _, plural in kube.KINDS.values()}
-    assert granted == touched | {"brokerclusters/status"}
+    assert granted == touched - {"leases"} | {"brokerclusters/status"}
     verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
     assert verbs == {"get", "list", "watch", "create", "patch", "delete"}
     deletable = [rule["resources"] for rule in role["rules"] if "delete" in rule["verbs"]]
@@ -123,20 +125,38 @@ def test_rights_are_those_of_the_kinds_that_the_operator_touches():
 def test_named_namespaces_need_no_rights_over_the_whole_cluster():
     assert objects("two-namespaces", "ClusterRole") == []
     assert objects("two-namespaces", "ClusterRoleBinding") == []
-    places = [role["metadata"]["namespace"] for role in objects("two-namespaces", "Role")]
-    assert places == ["shop", "stock"]
+    roles = [role for role in objects("two-namespaces", "Role") if not is_lease(role)]
+    assert [role["metadata"]["namespace"] for role in roles] == ["shop", "stock"]
     (everywhere,) = objects("everywhere", "ClusterRole")
-    for role in objects("two-namespaces", "Role"):
+    for role in roles:
         assert role["rules"] == everywhere["rules"]
     for binding in objects("two-namespaces", "RoleBinding"):
         assert binding["subjects"][0]["namespace"] == "quorate-system"
+
+
+def is_lease(role: dict[str, Any]) -> bool:
+    return bool(role["metadata"]["name"].endswith("-lease"))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_one_lease_in_its_own_namespace_says_which_operator_is_active(release):
+    (role,) = [one for one in objects(release, "Role") if is_lease(one)]
+    assert role["metadata"]["namespace"] == "quorate-system"
+    granted = [(rule["verbs"], rule.get("resourceNames")) for rule in role["rules"]]
+    assert granted == [(["create"], None), (["get", "patch"], ["quorate-operator"])]
+    (deployment,) = objects(release, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    environ = {one["name"]: one.get("value") for one in container["env"]}
+    assert environ["QUORATE_OPERATOR_LEASE_NAMESPACE"] == "quorate-system"
+    several = release == "everywhere"
+    assert deployment["spec"]["replicas"] == (2 if several else 1)
+    assert bool(objects(release, "PodDisruptionBudget")) is several
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_operators_pod_is_restricted(release):
     (deployment,) = objects(release, "Deployment")
     pod = deployment["spec"]["template"]["spec"]
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (container,) = pod["containers"]
@@ -153,7 +173,7 @@ def test_images_are_the_charts_version_unless_said_otherwise():
     for release, tag in (("everywhere", version), ("two-namespaces", "dev")):
         (deployment,) = objects(release, "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        environ = {one["name"]: one["value"] for one in container["env"]}
+        environ = {one["name"]: one.get("value") for one in container["env"]}
         assert container["image"] == f"quorate-operator:{tag}"
         assert environ["QUORATE_OPERATOR_BROKER_TAG"] == tag
 

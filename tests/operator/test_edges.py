@@ -69,9 +69,14 @@ def test_readiness_follows_the_api_and_liveness_only_ourselves():
             assert await states() == (200, 200)
             clock.at = 400
             pulse.tried()
+            assert await states() == (503, 503), "the loop has not turned"
+            pulse.beat()
             assert await states() == (200, 503)
             clock.at = 800
+            pulse.beat()
             assert await states() == (503, 503)
+            pulse.standby = True
+            assert await states() == (200, 200), "the standby has nothing to resync"
             metrics = await (await http.get("/metrics")).text()
             assert "quorate_operator_writes_total" in metrics
 
@@ -95,7 +100,7 @@ def test_kopf_signs_in_with_the_token_of_the_moment():
 
 
 def test_kopf_only_watches():
-    registry = handlers.registry(lambda _: None, lambda: None)
+    registry = handlers.registry(lambda _: None, lambda *_: None, lambda: None)
     assert len(list(registry._watching.get_all_handlers())) == 1 + len(handlers.WATCHED)
     for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert list(other.get_all_handlers()) == []
@@ -103,15 +108,18 @@ def test_kopf_only_watches():
 
 def test_an_event_wakes_the_cluster_that_it_belongs_to():
     woken: list[Key] = []
-    registry = handlers.registry(woken.append, lambda: None)
+    heard: list[str] = []
+    registry = handlers.registry(
+        woken.append, lambda _, version: heard.append(version), lambda: None
+    )
     by_id = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
 
     async def story():
-        await by_id["cluster"](namespace="shop", name="orders")
+        await by_id["cluster"](namespace="shop", name="orders", meta={"resourceVersion": "7"})
         await by_id["pods"](namespace="shop", labels={"quorate.dev/cluster": "orders"})
 
     asyncio.run(story())
-    assert woken == [Key("shop", "orders")] * 2
+    assert (woken, heard) == ([Key("shop", "orders")] * 2, ["7"])
 
 
 def test_errors_of_the_api_are_told_apart():
@@ -135,12 +143,12 @@ def test_errors_of_the_api_are_told_apart():
                 await kube.apply(manifest, "me", force=False)
             assert refused.value.final
             assert await kube.get("Service", "shop", "y") is None
-            await kube.close()
+            await kube.aclose()
         nobody = Kube(client.Configuration(host=configuration.host))
         with pytest.raises(KubeError, match="no answer") as silent:
             await nobody.all("Service", "shop")
         assert not silent.value.final
-        await nobody.close()
+        await nobody.aclose()
 
     asyncio.run(story())
 
@@ -172,7 +180,7 @@ def test_only_what_was_seen_is_deleted():
                 assert refused.value.status == 409
             await kube.delete("Pod", "shop", "x", **seen)
             assert fake.objects == {}
-            await kube.close()
+            await kube.aclose()
 
     asyncio.run(story())
 
@@ -186,6 +194,34 @@ def test_who_is_not_the_active_operator_reads_and_writes_nothing():
             with pytest.raises(KubeError, match="not the active one"):
                 await kube.merge("Pod", "shop", "x", {"metadata": {}})
             assert fake.writes == []
-            await kube.close()
+            await kube.aclose()
 
     asyncio.run(story())
+
+
+def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
+    clock = Hands()
+    pulse = health.Pulse(clock)
+    key = Key("shop", "orders")
+
+    def at(now: float, listed: str, heard: str = "") -> str:
+        clock.at = now
+        pulse.beat()
+        pulse.tried()
+        if heard:
+            pulse.heard(key, heard)
+        pulse.listed({key: listed})
+        return pulse.trouble
+
+    assert at(0, "1", heard="1") == ""
+    assert at(60, "2") == ""
+    assert at(120, "3", heard="2") == "", "late, but it comes"
+    assert at(180, "4") == ""
+    assert at(240, "5") == ""
+    assert at(300, "5") == "the watch does not deliver what a list shows"
+    assert at(301, "5", heard="5") == ""
+    clock.at = 600
+    pulse.beat()
+    pulse.tried()
+    pulse.listed({})
+    assert pulse.trouble == "", "a cluster that is gone is heard of no more"

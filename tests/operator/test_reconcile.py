@@ -78,7 +78,7 @@ async def stage(scene) -> AsyncIterator[Stage]:
             admin = FakeAdmin()
             yield Stage(scene, fake, Reconciler(kube, admin, image, Clock()), admin)
         finally:
-            await kube.close()
+            await kube.aclose()
 
 
 def test_the_first_pass_says_provisioning_and_makes_every_child(scene):

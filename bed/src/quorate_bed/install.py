@@ -15,6 +15,8 @@ def install(target: cluster.Cluster) -> None:
         target.helm(
             *("upgrade", "--install", "quorate-operator", str(CHARTS / "quorate-operator")),
             *("--set=image.tag=dev", "--set=brokerImage.tag=dev"),
+            # One, so that what it counts can be read through its Service.
+            "--set=replicas=1",
             # A tag that stays the same rolls nothing out; a changed annotation does.
             f"--set-string=podAnnotations.quorate-bed/build={images.build_key('operator')}",
             *common,

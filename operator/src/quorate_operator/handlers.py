@@ -30,7 +30,9 @@ WATCHED: Final = (
 
 
 def registry(
-    wake: Callable[[Key], None], login: Callable[[], kopf.ConnectionInfo]
+    wake: Callable[[Key], None],
+    heard: Callable[[Key, str], None],
+    login: Callable[[], kopf.ConnectionInfo],
 ) -> kopf.OperatorRegistry:
     """Everything that kopf is told to do."""
     found = kopf.OperatorRegistry()
@@ -38,8 +40,10 @@ def registry(
     async def sign_in(**_: Any) -> kopf.ConnectionInfo:
         return login()
 
-    async def cluster(*, namespace: str | None, name: str, **_: Any) -> None:
-        wake(Key(namespace or "", name))
+    async def cluster(*, namespace: str | None, name: str, meta: kopf.Meta, **_: Any) -> None:
+        key = Key(namespace or "", name)
+        heard(key, str(meta.get("resourceVersion", "")))
+        wake(key)
 
     async def child(*, namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
         wake(Key(namespace or "", labels[CLUSTER_LABEL]))

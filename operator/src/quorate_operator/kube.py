@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
     "StatefulSet": ("apps/v1", "statefulsets"),
     "Event": ("events.k8s.io/v1", "events"),
+    "Lease": ("coordination.k8s.io/v1", "leases"),
 }
 """Every kind that is ever touched: the RBAC of the chart is this list."""
 
@@ -108,7 +109,7 @@ class Kube:
         self._api = client.ApiClient(configuration)
         self._may_write = may_write
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(self, kind: str, namespace: str, name: str) -> Json | None:

@@ -27,6 +27,10 @@ BLOCKED: Final = Gauge(
     "quorate_operator_blocked", "Clusters in which something is held back", ["reason"]
 )
 """reason: plan.blocked.Reason"""
+LOOP_LAG_SECONDS: Final = Gauge(
+    "quorate_operator_loop_lag_seconds", "How late the event loop last turned"
+)
+ACTIVE: Final = Gauge("quorate_operator_active", "1: this is the active operator, 0: the standby")
 CLUSTERS: Final = Gauge("quorate_operator_clusters", "Clusters that are looked after")
 BROKER_ANSWERS: Final = Counter(
     "quorate_operator_broker_answers_total", "Answers of brokers to the watch", ["result"]

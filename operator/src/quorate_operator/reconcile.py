@@ -32,7 +32,7 @@ from quorate_operator.names import (
     Key,
     selector_text,
 )
-from quorate_operator.plan import asks_first, events, informed, plan
+from quorate_operator.plan import asks_first, events, informed, leader_pod, plan
 from quorate_operator.plan import status as telling
 from quorate_operator.plan.actions import (
     Action,
@@ -218,15 +218,12 @@ class Reconciler:
                 await self._take_away(observed, action)
 
     async def _call(self, wish: Wish, action: Transfer | Decommission) -> None:
-        """What the brokers do themselves. The survey of this pass came from the same leader."""
+        """What the brokers do themselves. Both are planned only while somebody leads."""
         match action:
             case Transfer(pod, to):
                 await self._admin.transfer(wish.names.pod_host(pod), to)
             case Decommission(node_id, leave):
-                pod = asks_first(wish)
-                if not pod:
-                    raise AdminError("nobody leads")
-                host = wish.names.pod_host(pod)
+                host = wish.names.pod_host(leader_pod(wish))
                 await self._admin.decommission(host, node_id, leave=leave)
 
     async def _take_away(self, observed: Observed, action: Step) -> None:

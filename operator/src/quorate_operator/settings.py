@@ -22,11 +22,16 @@ class Settings:
     image: DefaultImage
     http_port: int
     log_level: str
+    lease: tuple[str, str] | None
+    """Namespace and name of the lease; None: this is the only operator, as from a shell."""
+    identity: str
+    """Of this process in the lease."""
 
 
 def load(environ: Mapping[str, str]) -> Settings:
     namespaces = environ.get("QUORATE_OPERATOR_NAMESPACES", "")
     port = environ.get("QUORATE_OPERATOR_HTTP_PORT", "8080")
+    lease_namespace = environ.get("QUORATE_OPERATOR_LEASE_NAMESPACE", "")
     level = environ.get("QUORATE_OPERATOR_LOG_LEVEL", "info")
     if not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise SettingsError(f"QUORATE_OPERATOR_HTTP_PORT must be a port, not {port!r}")
@@ -42,4 +47,6 @@ def load(environ: Mapping[str, str]) -> Settings:
         ),
         http_port=int(port),
         log_level=level,
+        lease=(lease_namespace, "quorate-operator") if lease_namespace else None,
+        identity=environ.get("QUORATE_OPERATOR_POD", "") or "one of several",
     )

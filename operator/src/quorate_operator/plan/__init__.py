@@ -47,10 +47,13 @@ def asks_first(wish: Wish) -> str:
 
     Only a pass that may take something away needs to know more than the brokers' news.
     """
-    lead = leadership.read(wish)
-    if lead.claim is None or not (rollout.wanted(wish) or scaling.wanted(wish)):
-        return ""
-    return wish.names.broker_pod(lead.claim.node_id)
+    return leader_pod(wish) if rollout.wanted(wish) or scaling.wanted(wish) else ""
+
+
+def leader_pod(wish: Wish) -> str:
+    """Empty while nobody leads."""
+    claim = leadership.read(wish).claim
+    return wish.names.broker_pod(claim.node_id) if claim else ""
 
 
 def _marks(wish: Wish) -> Iterator[MarkLeader]:

@@ -102,7 +102,7 @@ class Objects:
         for path, value in _leaves(_wishes(body)):
             if value is None:
                 _remove(live, path)
-            else:
+            elif value != {}:
                 _set(live, path, value)
         self._changed(key, before)
         return live
@@ -136,8 +136,8 @@ class Objects:
 
 def _wishes(body: Json) -> Json:
     found = {name: value for name, value in body.items() if name not in ("apiVersion", "kind")}
-    metadata = found["metadata"]
-    return found | {"metadata": {k: v for k, v in metadata.items() if k not in CONTROLLED}}
+    metadata = {k: v for k, v in found.pop("metadata").items() if k not in CONTROLLED}
+    return found | ({"metadata": metadata} if metadata else {})
 
 
 def _conflicts(
