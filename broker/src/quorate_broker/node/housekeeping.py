@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0
 """For settings that changed and segments that are new."""
+SCRUB_LOOK_S = 10.0
 SCRUB_STEP_BYTES = 1 << 20
 
 
@@ -195,7 +196,7 @@ class Housekeeping:
         interval_ms = self._settings.log_scrub_interval_ms
         due: dict[Partition, int] = {}
         while interval_ms > 0:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(min(SCRUB_LOOK_S, interval_ms / 1000))
             now_ms = self._parts.clock.monotonic_ms()
             hosted = {partition for _, partition in self._hosted()}
             for partition in [one for one in due if one not in hosted]:

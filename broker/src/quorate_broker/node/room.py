@@ -61,9 +61,11 @@ class Room:
         """Pause the shelf's partitions and hand them over, or let them go on."""
         turn = 0
         while True:
+            before = self.is_short
             await self.look()
-            for partition in shelf:
-                partition.paused = self.is_short and not shelf.is_internal(partition)
+            if self.is_short or before:
+                for partition in shelf:
+                    partition.paused = self.is_short and not shelf.is_internal(partition)
             if self.is_short and turn % HAND_OVER_EVERY == 0:
                 hand_over(shelf, peers, leaders)
             turn += 1
