@@ -276,3 +276,22 @@ class TestLongPoll:
 
         asyncio.run(run())
         assert len(looks) == 1
+
+
+def test_old_data_is_waited_for_and_not_read_on_the_loop(
+    node: StubNode, partition: MemoryPartition
+) -> None:
+    fill(node, "t", some_batch(b"a"))
+
+    async def run() -> None:
+        partition.is_cold = True
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(ask(node, fetch_request("t"), 12))
+            while partition.warming is None:
+                await asyncio.sleep(0)
+            assert partition.reads == 0
+            partition.warming.set_result(None)
+        assert values(asked.result().responses[0].partitions[0]) == [b"a"]
+        assert partition.reads == 1
+
+    asyncio.run(run())

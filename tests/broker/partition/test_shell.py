@@ -296,3 +296,27 @@ def test_alone_a_leader_needs_nobody_to_confirm_it() -> None:
         assert asked.exception() is None
 
     run(test)
+
+
+@pytest.mark.parametrize("disk_fails", [False, True])
+def test_old_data_is_brought_into_memory_by_a_thread(disk_fails: bool) -> None:
+    async def test(stand: Stand) -> None:
+        partition = stand.partition(ALONE)
+        partition.tick(0)
+        await stand.flush()
+        append(partition)
+        assert partition.warm(0, 100) is None  # it is in the log's own cache
+        await stand.flush()
+        partition.replica.log._tail.evict(0, partition.replica.log.last_index)
+        assert partition.warm(1, 100) is None  # nothing is committed there
+        warming = partition.warm(0, 100)
+        assert warming is not None
+        await stand.turn()
+        assert not warming.done()
+        if disk_fails:
+            await stand.fail_job(OSError(errno.EIO, "bad sector"))
+        await stand.flush()
+        assert warming.done()
+        assert len(partition.read(0, 100)) == 1  # and if the disk failed again, that would tell
+
+    run(test)

@@ -124,6 +124,10 @@ class PartitionView(Protocol):
         """
         ...
 
+    def warm(self, offset: int, max_bytes: int) -> asyncio.Future[None] | None:
+        """Bring what `read` will ask for into memory; None when there is nothing to wait for."""
+        ...
+
     def confirm(self) -> Awaitable[object]:
         """Done when a majority has said that this replica still leads, after it was asked.
 

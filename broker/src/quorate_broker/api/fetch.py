@@ -4,7 +4,7 @@ Whole batches below the high watermark, as they lie in the log; a fetch at an of
 gets the whole batch. When there is less than `min_bytes`, a `_Poll` waits at the partitions and
 looks again whenever one of them says that something moved. Sessions (KIP-227) are not kept: every
 answer says session id 0, which makes every fetch a full one, and clients are content with that.
-Next: `context.PartitionView`.
+Old data is read from disk by a thread before it is looked at here. Next: `context.PartitionView`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ def handle(context: Context, call: Call, request: fetch.FetchRequest) -> Any:
     code = _refusal(request)
     if code is not None:
         return failed(call, request, code)
+    warming = _warm(context, request)
+    if warming:
+        return Pending(warming, lambda: _Attempt(context, call, request).response)
     attempt = _Attempt(context, call, request)
     if attempt.complete or request.max_wait_ms <= 0:
         return attempt.response
@@ -68,6 +71,23 @@ def _refusal(request: fetch.FetchRequest) -> ErrorCode | None:
         return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
     # Whatever session id a full fetch names (kafka-go says -1): it would only be closed by this.
     return None
+
+
+def _warm(context: Context, request: fetch.FetchRequest) -> tuple[asyncio.Future[None], ...]:
+    """Old data is read by a thread first; the answer then does not wait for more to come."""
+    warming = []
+    room = min(request.max_bytes, context.settings.fetch_max_bytes)
+    for wanted in request.topics:
+        topic = context.image.topics.get(wanted.topic)
+        for one in wanted.partitions:
+            if topic is None or not 0 <= one.partition < len(topic.partitions):
+                continue
+            view = context.partition(topic.id, one.partition)
+            if view is not None and view.is_leader:
+                future = view.warm(one.fetch_offset, min(one.partition_max_bytes, room))
+                if future is not None:
+                    warming.append(future)
+    return tuple(warming)
 
 
 class _Attempt:

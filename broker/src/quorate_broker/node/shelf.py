@@ -20,6 +20,7 @@ from typing import Protocol
 
 from quorate_broker import seams
 from quorate_broker.cluster.records import Member
+from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import Disk
 from quorate_broker.log.jobs import Job
@@ -269,7 +270,7 @@ class Shelf:
     def put_hard_state(self, group: str, state: HardState, done: Callable[[], None]) -> None:
         self._parts.disks.put_hard_state(group, state, done)
 
-    def run_job(self, job: Job, done: Callable[[OSError | None], None]) -> None:
+    def run_job(self, job: Job | ColdRead, done: Callable[[OSError | None], None]) -> None:
         self._parts.disks.run(job, done)
 
     def leadership_changed(self, partition: Partition) -> None:

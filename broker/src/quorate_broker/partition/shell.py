@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.partition.replica import Effects, Replica
@@ -64,8 +65,8 @@ class Ports(Protocol):
         """Sync term and vote; `done` is called when they are on disk, never if that failed."""
         ...
 
-    def run_job(self, job: Job, done: Callable[[OSError | None], None]) -> None:
-        """Run a disk job in a thread; `done` is called on the loop."""
+    def run_job(self, job: Job | ColdRead, done: Callable[[OSError | None], None]) -> None:
+        """Run something for the disk in a thread; `done` is called on the loop."""
         ...
 
     def leadership_changed(self, partition: Partition) -> None: ...
@@ -174,6 +175,25 @@ class Partition:
         read = self.scan(offset, max_bytes, end)
         self._ports.traffic.fetched_bytes += sum(map(len, read))
         return read
+
+    def warm(self, offset: int, max_bytes: int) -> asyncio.Future[None] | None:
+        """Let a thread bring old data into memory first; None when `read` need not wait for that.
+
+        Done also when the disk failed: `read` meets that, too.
+        """
+        log = self.replica.log
+        cold = log.cold(offset, max_bytes) if offset < self.high_watermark else None
+        if cold is None:
+            return None
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def done(_: OSError | None) -> None:
+            log.warmed(cold)
+            if not future.done():
+                future.set_result(None)
+
+        self._ports.run_job(cold, done)
+        return future
 
     def scan(self, offset: int, max_bytes: int, end_offset: int) -> list[memoryview]:
         """`Log.read`, leader or not. KafkaError KAFKA_STORAGE_ERROR: the disk failed or lied."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.jobs import Job
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.partition.replica import Replica
@@ -59,7 +60,9 @@ class Stand:
     disk: SimDisk = field(default_factory=lambda: SimDisk(random.Random(1)))
     sent: list[tuple[Peer, Message]] = field(default_factory=list)
     states: list[tuple[HardState, Callable[[], None]]] = field(default_factory=list)
-    jobs: list[tuple[Job, Callable[[OSError | None], None]]] = field(default_factory=list)
+    jobs: list[tuple[Job | ColdRead, Callable[[OSError | None], None]]] = field(
+        default_factory=list
+    )
     failures: list[Exception] = field(default_factory=list)
     journal: HardState = field(default_factory=HardState)
 
@@ -80,7 +83,7 @@ class Stand:
     def put_hard_state(self, group: str, state: HardState, done: Callable[[], None]) -> None:
         self.states.append((state, done))
 
-    def run_job(self, job: Job, done: Callable[[OSError | None], None]) -> None:
+    def run_job(self, job: Job | ColdRead, done: Callable[[OSError | None], None]) -> None:
         self.jobs.append((job, done))
 
     def leadership_changed(self, partition: Partition) -> None:

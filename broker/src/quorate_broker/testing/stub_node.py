@@ -65,6 +65,10 @@ class MemoryPartition:
     """Raised by the next append."""
     epochs: dict[int, int] = field(default_factory=dict)
     """Epoch -> its end offset."""
+    is_cold: bool = False
+    """Reads wait until `warming` is done."""
+    warming: asyncio.Future[None] | None = None
+    reads: int = 0
     appends: int = 0
     rounds: int = 0
     waiters: list[Callable[[], None]] = field(default_factory=list)
@@ -108,7 +112,14 @@ class MemoryPartition:
         for waiter in list(self.waiters):
             waiter()
 
+    def warm(self, offset: int, max_bytes: int) -> asyncio.Future[None] | None:
+        if self.is_cold:
+            self.warming = asyncio.get_running_loop().create_future()
+            return self.warming
+        return None
+
     def read(self, offset: int, max_bytes: int, committed: bool = True) -> list[memoryview]:
+        self.reads += 1
         if not self.start_offset <= offset <= self.next_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         end = self.high_watermark if committed else self.next_offset
