@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import importlib.metadata
 import logging
 import random
@@ -32,9 +31,7 @@ from quorate_broker.log.datadir import DataDir, NodeFile
 from quorate_broker.log.disk import Disk, OsDisk
 from quorate_broker.log.errors import DataDirError, JournalError
 from quorate_broker.log.journal import StateJournal
-from quorate_broker.net import server
-from quorate_broker.net.limits import Limits
-from quorate_broker.node import registration, requests
+from quorate_broker.node import doors, registration
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node import world as worlds
 from quorate_broker.node.balance import Balance
@@ -57,8 +54,6 @@ from quorate_broker.node.transfer import Transfers
 from quorate_broker.node.view import NodeView
 from quorate_broker.node.world import World
 from quorate_broker.partition.shell import Partition
-from quorate_broker.proxy import app as proxy_app
-from quorate_broker.proxy.local import LocalPort
 from quorate_broker.raft.messages import HardState, Message, Peer
 
 log = logging.getLogger(__name__)
@@ -215,7 +210,8 @@ class Node:
             await parts.controller.form(genesis, self._peers)
             await registration.register(parts, self._view.version)
             if self._world.listens:
-                await self._open_listeners(stack, tasks, parts)
+                opened = await doors.open_all(stack, tasks, parts, self._context)
+                self._view.servers.extend(opened)
             self._view.serving = self._has_served = True
             self._view.refresh()
             log.info("broker %d of cluster %s serves", settings.node_id, genesis.cluster_id)
@@ -320,34 +316,6 @@ class Node:
             self.on_raft(*early)
         self._early.clear()
         return parts
-
-    async def _open_listeners(
-        self, stack: contextlib.AsyncExitStack, tasks: asyncio.TaskGroup, parts: Parts
-    ) -> None:
-        settings = self._settings
-        limits = dataclasses.replace(
-            Limits(),
-            max_frame_bytes=settings.socket_request_max_bytes,
-            max_connections=settings.max_connections,
-        )
-        for listener in settings.listeners:
-            opened = await server.serve(self._context, listener, limits, tasks)
-            stack.push_async_callback(opened.close)
-            self._view.servers.append(opened)
-        proxy = proxy_app.build(
-            LocalPort(self._context, self._append), settings.proxy_request_max_bytes
-        )
-        await stack.enter_async_context(
-            http.serving(proxy, settings.proxy_host, settings.proxy_port)
-        )
-
-    async def _append(
-        self, topic_id: uuid.UUID, index: int, batch: bytearray, timeout_ms: int
-    ) -> int:
-        """What the proxy produces, appended wherever the partition is led."""
-        assert self._parts is not None
-        asked = requests.Produce(str(topic_id), index, timeout_ms)
-        return await requests.append_anywhere(self._parts, asked, batch)
 
     async def _tick(self) -> None:
         """What is due by time, but for the partitions: those have deadlines of their own."""
