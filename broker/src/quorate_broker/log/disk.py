@@ -206,6 +206,72 @@ class OsDisk:
         return handle
 
 
+class ReadOnlyDisk(OsDisk):
+    """For looking at files that may be another process's: nothing is written, made or locked."""
+
+    def open(self, path: str, create: bool = False) -> int:
+        if create:
+            raise _read_only(path)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def pwrite(self, handle: int, buffers: Sequence[Buffer], at: int) -> None:
+        raise _read_only()
+
+    def truncate(self, handle: int, size: int) -> None:
+        raise _read_only()
+
+    def preallocate(self, handle: int, at: int, size: int) -> None:
+        raise _read_only()
+
+    def rename(self, source: str, target: str) -> None:
+        raise _read_only(source)
+
+    def unlink(self, path: str) -> None:
+        raise _read_only(path)
+
+    def mkdirs(self, path: str) -> None:
+        raise _read_only(path)
+
+    def rmtree(self, path: str) -> None:
+        raise _read_only(path)
+
+    def lock(self, path: str) -> int | None:
+        raise _read_only(path)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether this name is a folder."""
+        return os.path.isdir(path)
+
+    def holder(self, path: str) -> int | None:
+        """The process that holds the lock of a file, if it can be seen from here; asks the kernel's
+        list, because trying the lock would keep a node from starting for that moment."""
+        try:
+            inode = str(os.stat(path).st_ino)
+            with open("/proc/locks") as locks:
+                held = [line.split() for line in locks]
+        except OSError:
+            return None
+        for fields in held:
+            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
+                pid = int(fields[4])
+                if _has_open(pid, os.path.realpath(path)):
+                    return pid
+        return None
+
+
+def _read_only(path: str = "") -> OSError:
+    return OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+
+def _has_open(pid: int, path: str) -> bool:
+    """Inodes are numbered per file system: is it this file that the process has locked?"""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return any(os.path.realpath(f"{folder}/{name}") == path for name in os.listdir(folder))
+    except OSError:
+        return os.path.exists(f"/proc/{pid}")  # somebody else's process: the number must do
+
+
 def _after(buffers: Sequence[Buffer], written: int) -> list[Buffer]:
     """What is left of `buffers` behind their first `written` bytes."""
     for number, buffer in enumerate(buffers):

@@ -194,6 +194,11 @@ def _block(sequence: int, changes: _Changes) -> bytes:
     return copy + copy
 
 
+def read_states(disk: Disk, path: str) -> dict[str, TermAndVote] | None:
+    """What the journal says, without writing anything; None if there is none. JournalError."""
+    return _replay(read_whole(disk, path)) if disk.exists(path) else None
+
+
 def _replay(data: bytes) -> dict[str, TermAndVote]:
     """The states; JournalError when something that must be there is not."""
     states: dict[str, TermAndVote] = {}
