@@ -68,6 +68,10 @@ def leader(cluster: Cluster) -> int:
     return int(cluster.get(1, "/v1/partitions/kafka/t/0")["leader_id"])
 
 
+def in_sync(cluster: Cluster) -> list[int]:
+    return list(cluster.get(1, "/v1/partitions/kafka/t/0")["in_sync_replicas"])
+
+
 def test_a_partition_moves_and_the_move_is_listed_until_it_is_done(
     cluster: Cluster, python: Any, topic: str
 ) -> None:
@@ -83,8 +87,9 @@ def test_a_preferred_leader_is_elected(cluster: Cluster, python: Any, topic: str
     eventually(lambda: leader(cluster) == 1, "the preferred replica leads")
     assert cluster.post(1, "/v1/partitions/kafka/t/0/transfer_leadership?target=2") == 200
     eventually(lambda: leader(cluster) == 2, "another one leads")
+    eventually(lambda: in_sync(cluster) == [1, 2], "the preferred one is in sync")
     python.elect_leaders(0, {"t": [0]})
-    assert leader(cluster) == 1
+    eventually(lambda: leader(cluster) == 1, "broker 1 has heard of it")
 
 
 def test_a_leader_goes_back_by_itself(cluster: Cluster, topic: str) -> None:
