@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from quorate_broker.log.jobs import Job
+from quorate_broker.log.layout import Prefix
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.testing.simdisk import PowerCutError, SimDisk
 from quorate_broker.wire import batch
@@ -62,6 +64,10 @@ class LogAgainstList(RuleBasedStateMachine):
         self.job_covers = -1
         self.synced = -1
         self.start = 0
+        self.before_reset: tuple[Any, ...] | None = None
+        """What may be found again while a reset is not on disk."""
+        self.resets = 0
+        self.is_overtaken = False
 
     # ------------------------------------------------------------------------------ changes
 
@@ -150,6 +156,27 @@ class LogAgainstList(RuleBasedStateMachine):
         self.log.checkpoint(self.synced, extra)
         self._forget(self.log.first_index)
 
+    @rule()
+    def roll(self) -> None:
+        self.log.roll()
+
+    @precondition(lambda self: self.before_reset is None)
+    @rule(records=st.integers(0, 5), internals=st.integers(0, 3), newer=st.integers(0, 1))
+    def reset(self, records: int, internals: int, newer: int) -> None:
+        """To a place at or behind the end, as a follower does that is too far behind."""
+        old = (self.model, self.base, self.base_membership, self.synced, self.start)
+        self.before_reset = old
+        self.resets += 1
+        offset = self.next_offset + records
+        index = self.last_index + records + internals
+        term = max(1, self.term + newer) if index >= 0 else 0
+        content = b"reset %d" % self.resets
+        self.log.reset(Prefix(index, term, offset, index + 1 - offset, offset, content))
+        self.model, self.base = [], (index + 1, offset, term)
+        self.base_membership, self.synced, self.start = content, -1, offset
+        self.job_covers = -1
+        self.is_overtaken = self.job is not None
+
     def _forget(self, first_index: int) -> None:
         gone = [entry for entry in self.model if entry.last_index < first_index]
         self.base_membership = self._membership(gone)
@@ -183,6 +210,11 @@ class LogAgainstList(RuleBasedStateMachine):
         self.job.run()
         self.log.job_done(self.job)
         self.job = None
+        if self.is_overtaken:
+            self.is_overtaken = False
+            assert self.log.synced_index == -1
+            return
+        self.before_reset = None
         assert self.log.synced_index == self.job_covers
         self.synced = self.job_covers
         self._forget(self.log.first_index)
@@ -239,10 +271,14 @@ class LogAgainstList(RuleBasedStateMachine):
         self._reopen()
 
     def _reopen(self) -> None:
-        before = self.model
         self.job = None
+        self.is_overtaken = False
         self.log = Log.open(self.disk, PATH, self.settings, 0)
         assert self.log.corrupt is None
+        old, self.before_reset = self.before_reset, None
+        if old is not None and self.log.prefix().membership != self.base_membership:
+            self.model, self.base, self.base_membership, self.synced, self.start = old
+        before = self.model
         if self.log.first_index != self.base[0]:
             # The start moved by a checkpoint, or its move was not on disk yet: either is right.
             assert self.log.start_offset <= self.start
@@ -280,6 +316,7 @@ class LogAgainstList(RuleBasedStateMachine):
     @rule()
     def close_and_open(self) -> None:
         self.log.close()
+        self.before_reset = None
         self._forget(self.log.first_index)
         size = self.log.size_bytes
         self.log = Log.open(self.disk, PATH, self.settings, 0)
