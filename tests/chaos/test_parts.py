@@ -74,7 +74,7 @@ def test_the_page_tells_the_trouble_and_every_violation_escaped() -> None:
     assert "value &lt;5&gt;" in page
     assert "deaf (node &lt;2&gt;)" in page
     assert page.count("<rect") == 1
-    assert page.count("<polyline") == 2
+    assert page.count("<polyline") == 3
     assert 'class="late"' in page
     assert "--seed 7" in page
 

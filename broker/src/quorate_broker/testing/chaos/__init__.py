@@ -11,7 +11,7 @@ runner ends, however it ends. Needs root and the tools of `__main__.TOOLS`.
     __main__  the command line          runner     phases: trouble, heal, wait, judge
     faults    what can be done          machines   network + disks + broker processes
     workload  real clients              history    what the clients saw
-    judge     what must never be seen   report     summary, HTML with a timeline
+    judge     what must never be seen   report     summary, HTML with a `timeline`
     network, disks, delay, membership   the recipes of the faults
 
 Packets are delayed and reordered by NFQUEUE, since a kernel need not have netem. The brokers run by

@@ -64,6 +64,8 @@ class Fault:
     hold_s: tuple[float, float] = (2.0, 15.0)
     overlays: bool = False
     """It may be added to another fault: it concerns the network alone."""
+    concerns: str = "a broker"
+    """For the report: what is in trouble."""
 
 
 def kill_one(scene: Scene) -> str:
@@ -302,6 +304,8 @@ def reassign_and_kill(scene: Scene) -> str:
 
 NETWORK = (2.0, 20.0)
 
+LINKS, DISKS, MEMBERS = "the network", "a disk or a clock", "membership"
+
 FAULTS: Mapping[str, Fault] = {
     "kill-one": Fault(kill_one),
     "kill-leader": Fault(kill_leader),
@@ -309,31 +313,31 @@ FAULTS: Mapping[str, Fault] = {
     "kill-all": Fault(kill_all, (0.1, 5.0)),
     "pause-leader": Fault(pause_leader, (1.0, 20.0)),
     "pause": Fault(pause, (1.0, 20.0)),
-    "partition": Fault(partition, NETWORK, overlays=True),
-    "partition-leader": Fault(partition_leader, NETWORK),
-    "deaf": Fault(deaf, NETWORK),
-    "mute": Fault(mute, NETWORK),
-    "bridge": Fault(bridge, NETWORK, overlays=True),
-    "islands": Fault(islands, NETWORK),
-    "clients-cut": Fault(clients_cut, NETWORK),
-    "loss": Fault(loss, NETWORK, overlays=True),
-    "resets": Fault(resets, NETWORK, overlays=True),
-    "delay": Fault(delay, NETWORK, overlays=True),
-    "slow-reader": Fault(slow_reader, NETWORK, overlays=True),
-    "disk-full": Fault(disk_full, (5.0, 15.0)),
-    "disk-slow": Fault(disk_slow, (3.0, 15.0)),
-    "sync-fails": Fault(sync_fails, (1.0, 8.0)),
-    "write-fails": Fault(write_fails, (1.0, 8.0)),
-    "clock-jump": Fault(clock_jump, (2.0, 15.0)),
-    "rot": Fault(rot, (1.0, 5.0)),
-    "rot-while-down": Fault(rot_while_down, (0.1, 3.0)),
-    "wipe": Fault(wipe, (0.1, 5.0)),
-    "reassign": Fault(reassign, (0.1, 5.0)),
-    "reassign-and-kill": Fault(reassign_and_kill, (0.1, 5.0)),
-    "disk-stall": Fault(disk_stall, (1.0, 10.0)),
-    "power-one": Fault(power_one, (0.1, 5.0)),
-    "power-all": Fault(power_all, (0.1, 5.0)),
-    "torn-tail": Fault(torn_tail, (0.1, 5.0)),
+    "partition": Fault(partition, NETWORK, overlays=True, concerns=LINKS),
+    "partition-leader": Fault(partition_leader, NETWORK, concerns=LINKS),
+    "deaf": Fault(deaf, NETWORK, concerns=LINKS),
+    "mute": Fault(mute, NETWORK, concerns=LINKS),
+    "bridge": Fault(bridge, NETWORK, overlays=True, concerns=LINKS),
+    "islands": Fault(islands, NETWORK, concerns=LINKS),
+    "clients-cut": Fault(clients_cut, NETWORK, concerns=LINKS),
+    "loss": Fault(loss, NETWORK, overlays=True, concerns=LINKS),
+    "resets": Fault(resets, NETWORK, overlays=True, concerns=LINKS),
+    "delay": Fault(delay, NETWORK, overlays=True, concerns=LINKS),
+    "slow-reader": Fault(slow_reader, NETWORK, overlays=True, concerns=LINKS),
+    "disk-full": Fault(disk_full, (5.0, 15.0), concerns=DISKS),
+    "disk-slow": Fault(disk_slow, (3.0, 15.0), concerns=DISKS),
+    "sync-fails": Fault(sync_fails, (1.0, 8.0), concerns=DISKS),
+    "write-fails": Fault(write_fails, (1.0, 8.0), concerns=DISKS),
+    "clock-jump": Fault(clock_jump, (2.0, 15.0), concerns=DISKS),
+    "rot": Fault(rot, (1.0, 5.0), concerns=DISKS),
+    "rot-while-down": Fault(rot_while_down, (0.1, 3.0), concerns=DISKS),
+    "wipe": Fault(wipe, (0.1, 5.0), concerns=MEMBERS),
+    "reassign": Fault(reassign, (0.1, 5.0), concerns=MEMBERS),
+    "reassign-and-kill": Fault(reassign_and_kill, (0.1, 5.0), concerns=MEMBERS),
+    "disk-stall": Fault(disk_stall, (1.0, 10.0), concerns=DISKS),
+    "power-one": Fault(power_one, (0.1, 5.0), concerns=DISKS),
+    "power-all": Fault(power_all, (0.1, 5.0), concerns=DISKS),
+    "torn-tail": Fault(torn_tail, (0.1, 5.0), concerns=DISKS),
     "restart": Fault(restart_one, (1.0, 8.0)),
     "rolling-restart": Fault(rolling_restart, (0.1, 2.0)),
     "transfers": Fault(transfers, (1.0, 3.0)),

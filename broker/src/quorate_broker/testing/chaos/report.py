@@ -1,15 +1,14 @@
-"""A run told in words, and as a page with a timeline. Pure. Read next: `runner`."""
+"""A run told in words, and as a page. Pure. Read next: `timeline`, the plot on that page."""
 
 from __future__ import annotations
 
 import collections
 import html
 import itertools
-from collections.abc import Iterable
 
 from quorate_broker.testing.chaos.runner import Phase, Result
+from quorate_broker.testing.chaos.timeline import timeline
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 1200, 300, 50, 40
 _SHOWN = 100
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1260px; color: #1b2733 }
@@ -81,53 +80,6 @@ def page(result: Result) -> str:
     )
 
 
-def timeline(result: Result) -> str:
-    """Acknowledged and polled values a second, over the times of trouble."""
-    history = result.workload.history
-    acked = _per_second(s.ended_s for s in history.sends if s.acked and s.ended_s)
-    polled = _per_second(poll.at_s for poll in history.polls)
-    top = max([10, *acked.values(), *(sorted(polled.values())[: max(1, len(polled) * 98 // 100)])])
-    scale_x = (WIDTH - LEFT) / max(1.0, result.seconds)
-    scale_y = (HEIGHT - BOTTOM) / top
-
-    def line(counts: dict[int, int], colour: str, name: str) -> str:
-        points = " ".join(
-            f"{LEFT + second * scale_x:.1f},"
-            f"{HEIGHT - BOTTOM - min(top, counts.get(second, 0)) * scale_y:.1f}"
-            for second in range(int(result.seconds) + 1)
-        )
-        return (
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2">'
-            f"<title>{name}</title></polyline>"
-        )
-
-    bands = "".join(_band(phase, scale_x) for phase in result.phases)
-    step = max(30, int(result.seconds) // 12 // 30 * 30)
-    ticks = "".join(
-        f'<text x="{LEFT + s * scale_x:.0f}" y="{HEIGHT - BOTTOM + 16}">'
-        f"{s // 60}:{s % 60:02}</text>"
-        for s in range(0, int(result.seconds), step)
-    )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" font-size="11" fill="currentColor">{bands}'
-        f'<text x="0" y="12">{top}/s</text><text x="0" y="{HEIGHT - BOTTOM}">0</text>{ticks}'
-        f"{line(polled, '#e08a00', 'polled by the group')}{line(acked, '#1668dc', 'acknowledged')}"
-        f'<text x="{LEFT}" y="{HEIGHT - 6}" fill="#1668dc">acknowledged per second</text>'
-        f'<text x="{LEFT + 170}" y="{HEIGHT - 6}" fill="#e08a00">polled by the group per second'
-        f'</text><text x="{LEFT + 380}" y="{HEIGHT - 6}" fill="#b3261e">trouble (point at it)'
-        "</text></svg>"
-    )
-
-
-def _band(phase: Phase, scale_x: float) -> str:
-    x = LEFT + phase.begun_s * scale_x
-    width = max(1.5, (phase.healed_s - phase.begun_s) * scale_x)
-    return (
-        f'<rect x="{x:.1f}" y="0" width="{width:.1f}" height="{HEIGHT - BOTTOM}" fill="#b3261e" '
-        f'opacity="0.18"><title>{html.escape(phase.text)}</title></rect>'
-    )
-
-
 def _phase_row(phase: Phase, limit_s: float) -> str:
     late = phase.writes_after_s is None or phase.writes_after_s > limit_s
     css = ' class="late"' if late or phase.whole_after_s is None else ""
@@ -136,10 +88,6 @@ def _phase_row(phase: Phase, limit_s: float) -> str:
         f'<td>{html.escape(phase.text)}<td class="n">{_seconds(phase.writes_after_s)}'
         f'<td class="n">{_seconds(phase.whole_after_s)}</tr>'
     )
-
-
-def _per_second(times: Iterable[float]) -> dict[int, int]:
-    return dict(collections.Counter(int(at) for at in times))
 
 
 def _longest_gap(times: list[float]) -> float:
