@@ -22,7 +22,7 @@ from quorate_broker.node.shelf import Shelf
 from quorate_broker.partition.shell import NO_LEADER, Partition
 
 EVERY_MS = 500
-ALL_EVERY = 6
+ALL_EVERY = 10
 
 
 class Gossiping:

@@ -35,7 +35,7 @@ from quorate_broker.partition.shell import Partition
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 5.0
 """For settings that changed and segments that are new."""
 SCRUB_LOOK_S = 10.0
 SCRUB_STEP_BYTES = 1 << 20
