@@ -4,6 +4,7 @@ Appends and truncations change memory at once and everything that reads sees the
 files follow by jobs. The loop's part never blocks but for reads of old data:
 
     append, truncate_after, checkpoint     state in memory
+    advance_start, reset, swap, put_state  likewise; each is on disk wholly or not at all
     take_job -> Job.run() in a thread      everything pending: writes, one fdatasync per file
     job_done                               `synced_index` moves
 
@@ -11,8 +12,8 @@ An acknowledgement may only ever stand on `synced_index`. A job that failed is f
 job is handed out, and nothing is synced again (decision 12). A log whose bytes are `corrupt` is
 read-only for good: its replica gives no vote and is filled again from the leader (decision 10).
 
-Where to read next: `view` (the reading half), `layout` (the shape), `tail` (entries in memory),
-`jobs` (what a thread does), `recovery` (opening).
+Where to read next: `view` (the reading half), `flushing` (what makes the jobs), `layout` (the
+shape), `jobs` (what a thread does), `recovery` (opening).
 """
 
 from __future__ import annotations
