@@ -101,11 +101,17 @@ def resident_mb(pid: int) -> float:
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
 
+def pass_time(seconds: float) -> float:
+    """Do nothing for so long; how long it was."""
+    began = time.monotonic()
+    while (took := time.monotonic() - began) < seconds:
+        time.sleep(min(1.0, seconds - took))
+    return took
+
+
 def measure(pids: list[int], seconds: float) -> list[Cost]:
     before = [cpu_seconds(pid) for pid in pids]
-    began = time.monotonic()
-    time.sleep(seconds)
-    took = time.monotonic() - began
+    took = pass_time(seconds)
     return [
         Cost(node, 100 * (cpu_seconds(pid) - used) / took, resident_mb(pid))
         for node, (pid, used) in enumerate(zip(pids, before, strict=True), start=1)
@@ -121,7 +127,7 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, cluster(pathlib.Path(name)) as (bootstrap, pids):
         create(bootstrap, chosen.partitions)
-        time.sleep(chosen.settle)
+        pass_time(chosen.settle)
         costs = measure(pids, chosen.seconds)
     if chosen.json:
         print(json.dumps([asdict(cost) for cost in costs]))

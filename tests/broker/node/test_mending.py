@@ -6,15 +6,16 @@ import asyncio
 import errno
 import pathlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
 
 import pytest
 
 from quorate_broker.cluster.records import Member
 from quorate_broker.log.datadir import DataDir
+from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.journal import StateJournal
-from quorate_broker.log.log import LogSettings
+from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node.disks import Disks
 from quorate_broker.node.mending import REFILL_AGAIN_MS, Mending
@@ -159,38 +160,92 @@ class Outside:
         self.failures.append(error)
 
 
-def test_a_rotten_replica_keeps_its_partition_and_begins_hollow_beside_what_it_was() -> None:
-    folder = "/data"
-    members = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
+class Stage:
+    """A shelf on a simulated disk, and its one wanted replica."""
 
-    async def main() -> None:
-        disk, outside = SimDisk(random.Random(1)), Outside()
-        datadir = DataDir.open(disk, folder, 1, "disk-1")
-        disks = Disks(AtOnce(), lambda error: None)
-        disks.use_journal(StateJournal.open(disk, datadir.journal_path))
+    def __init__(self) -> None:
+        self.disk, self.outside = SimDisk(random.Random(1)), Outside()
+        self.datadir = DataDir.open(self.disk, FOLDER, 1, "disk-1")
+        self.disks = Disks(AtOnce(), lambda error: None)
+        self.disks.use_journal(StateJournal.open(self.disk, self.datadir.journal_path))
+        me = Peer(1, "disk-1")
         parts = shelves.Parts(
-            Peer(1, "disk-1"), disk, datadir, disks, HandClock(), random.Random(1)
+            me, self.disk, self.datadir, self.disks, HandClock(), random.Random(1)
         )
-        shelf = shelves.Shelf(parts, outside)
+        self.shelf = shelves.Shelf(parts, self.outside)
+        members = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
         topic = shelves.METADATA_TOPIC
-        wanted = shelves.Wanted(topic, 0, members, LogSettings(), RaftSettings())
+        self.wanted = shelves.Wanted(topic, 0, members, LogSettings(), RaftSettings())
+
+    async def close(self) -> None:
+        await self.shelf.close()
+        self.disks.close()
+        self.datadir.close()
+
+
+FOLDER = "/data"
+
+
+def test_a_rotten_replica_keeps_its_partition_and_begins_hollow_beside_what_it_was() -> None:
+    async def main() -> None:
+        stage = Stage()
+        shelf, wanted = stage.shelf, stage.wanted
         partition = await shelf.open(wanted)
         assert len(partition.replica.members.voters) == 3
         first, told = partition.replica, []
         partition.add_waiter(lambda: told.append(partition.replica))
         partition.fail(ROTTEN)
-        assert outside.failures == [ROTTEN]
+        assert stage.outside.failures == [ROTTEN]
         assert await shelf.reopen(partition, set_aside=True)
         assert shelf.by_group(partition.group) is partition
         assert partition.replica is not first
         assert partition.replica.error is None
         assert partition.replica.log.hollow
         assert told[-1] is partition.replica
-        aside = disk.listdir(f"{folder}/retired")
+        aside = stage.disk.listdir(f"{FOLDER}/retired")
         assert [pathlib.PurePath(name).suffixes for name in aside] == [[".corrupt", ".1"]]
-        await shelf.remove(topic, 0)
+        await shelf.remove(wanted.topic_id, 0)
         assert not await shelf.reopen(partition, set_aside=True)
-        disks.close()
-        datadir.close()
+        await stage.close()
+
+    asyncio.run(main())
+
+
+def test_rot_behind_the_checkpoint_is_met_while_opening_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It must not fly out of the opening: the node would end, and end again at each start."""
+
+    def rotten(log: Log, from_index: int) -> Iterator[object]:
+        log.corrupt = "rot"
+        raise CorruptLogError("rot")
+
+    async def main() -> None:
+        stage = Stage()
+        monkeypatch.setattr(Log, "replay_headers", rotten)
+        partition = await stage.shelf.open(stage.wanted)
+        assert isinstance(partition.replica.error, CorruptReplica)
+        assert [type(error) for error in stage.outside.failures] == [CorruptReplica]
+        await stage.close()
+
+    asyncio.run(main())
+
+
+def test_a_disk_that_fails_while_opening_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(log: Log, from_index: int) -> Iterator[object]:
+        raise OSError(errno.EIO, "bad sector")
+
+    async def main() -> None:
+        stage = Stage()
+        before = len(stage.disk._handles)
+        monkeypatch.setattr(Log, "replay_headers", broken)
+        with pytest.raises(OSError, match="bad sector"):
+            await stage.shelf.open(stage.wanted)
+        assert len(stage.disk._handles) == before
+        monkeypatch.undo()
+        assert (await stage.shelf.open(stage.wanted)).replica.error is None
+        await stage.close()
 
     asyncio.run(main())

@@ -23,6 +23,7 @@ from quorate_broker.cluster.records import Member
 from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import Disk
+from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.node.deadlines import Deadlines
@@ -155,6 +156,18 @@ class Shelf:
         if wanted.founders is not None:
             founding = membership.of(map(_peer, wanted.founders)).encode()
         opened = Log.open(parts.disk, path, wanted.log, parts.clock.wall_ms(), founding=founding)
+        try:
+            return self._replica(group, wanted, opened)
+        except CorruptLogError:  # bytes behind the checkpoint; the log says so itself by now
+            return self._replica(group, wanted, opened)
+        except OSError:
+            with contextlib.suppress(OSError):
+                opened.close()
+            raise
+
+    def _replica(self, group: str, wanted: Wanted, opened: Log) -> Replica:
+        """Reads what is behind the checkpoint. Raises OSError, and CorruptLogError once."""
+        parts = self._parts
         seat = Seat(group, parts.me)
         return Replica(seat, opened, parts.disks.hard_state(group), wanted.raft, parts.random)
 

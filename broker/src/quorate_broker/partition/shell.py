@@ -26,7 +26,7 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log.cold import ColdRead
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
-from quorate_broker.partition.replica import Effects, Replica
+from quorate_broker.partition.replica import CorruptReplica, Effects, Replica
 from quorate_broker.partition.waiters import Appended as Appended
 from quorate_broker.partition.waiters import Waiter, Waiters
 from quorate_broker.raft.messages import HardState, Message, Peer
@@ -461,7 +461,7 @@ class Partition:
     def fail(self, error: Exception) -> None:
         """This replica takes no part any more; what stands on it may have found that out too."""
         if self.replica.error is None:
-            if not isinstance(error, OSError | CorruptLogError):
+            if not isinstance(error, OSError | CorruptLogError | CorruptReplica):
                 log.error("%s: a bug, not a bad disk", self.group, exc_info=error)
             self.replica.failed(error)
             self._lose()
