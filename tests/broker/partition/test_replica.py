@@ -5,8 +5,10 @@ from typing import cast
 import pytest
 
 from quorate_broker.errors import ErrorCode, KafkaError
+from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import Log
 from quorate_broker.partition.replica import CorruptReplica, Effects, Replica, Seat
+from quorate_broker.raft import membership
 from quorate_broker.raft.core import Role
 from quorate_broker.raft.messages import (
     Append,
@@ -33,7 +35,8 @@ def replica(
     hard_state: HardState | None = None,
     **settings: int,
 ) -> Replica:
-    seat = Seat("t", ME, voters)
+    log.founding = membership.of(voters).encode()
+    seat = Seat("t", ME)
     hard_state = hard_state or HardState(log.last_term)
     return Replica(seat, cast(Log, log), hard_state, RaftSettings(**settings), FixedDice(1))
 
@@ -324,6 +327,22 @@ def test_a_corrupt_log_is_fenced_from_the_start() -> None:
     assert isinstance(one.error, CorruptReplica)
     one.receive(OTHER, Vote(1, 100, 1), 0)
     one.tick(10_000)
+    one.campaign(10_000)
+    assert run(one, 10_000) == [Effects(messages=[])]
+
+
+def test_rot_that_is_met_while_the_producers_come_back_fences_the_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rotten(*_: object) -> object:
+        raise CorruptLogError("a header does not hold")
+
+    log = MemoryLog()
+    log.append(entry(0, 5))
+    log.synced_index = 0
+    monkeypatch.setattr(MemoryLog, "replay_headers", rotten)
+    one = replica(log, frozenset({ME, OTHER, THIRD}), HardState(5))
+    assert isinstance(one.error, CorruptReplica)
     one.campaign(10_000)
     assert run(one, 10_000) == [Effects(messages=[])]
 

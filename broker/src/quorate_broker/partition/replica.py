@@ -165,10 +165,15 @@ class Replica:
         self.error: BaseException | None = None
         """Why this replica is fenced, else None."""
         doubt = _why_not_trusted(log, hard_state)
+        self._producers = ProducerTable(log.checkpoint_index)
+        if doubt is None:
+            try:
+                self._producers = _restore(log)
+            except CorruptLogError as error:  # rot between the producers' checkpoint and the end
+                doubt = str(error)
         if doubt is not None:
             hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
         self._settings = settings
-        self._producers = _restore(log) if doubt is None else ProducerTable(log.checkpoint_index)
         self._followed = _FollowedLog(log, self._producers)
         self._raft = Raft(seat, self._followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
