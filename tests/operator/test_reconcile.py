@@ -15,6 +15,7 @@ from quorate_operator.facts import DefaultImage, View
 from quorate_operator.kube import Kube, KubeError
 from quorate_operator.names import Key
 from quorate_operator.reconcile import Reconciler, Result
+from quorate_operator.seams import SystemClock
 from quorate_operator.testing.fake_admin import FakeAdmin, survey
 from quorate_operator.testing.fake_kubernetes import FakeKubernetes
 
@@ -322,4 +323,31 @@ def test_status_is_written_only_onto_what_was_seen(scene):
                 await on.run()
             assert on.status["leader"]["epoch"] == 9
 
+    asyncio.run(story())
+
+
+def test_a_pass_that_is_cancelled_as_a_request_fails_ends_and_does_not_go_on(scene):
+    """TaskGroup in Python 3.11 raises the request's error then, and forgets the cancellation."""
+
+    class Kube:
+        async def get(self, *_):
+            asking.set()
+            await asyncio.Event().wait()
+
+        async def all(self, *_):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise KubeError(0, "the connection was closed")
+
+    async def story():
+        reconciler = Reconciler(Kube(), FakeAdmin(), DefaultImage("x", "1"), SystemClock())
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(reconciler.reconcile(KEY, {}))
+            await asking.wait()
+            working.cancel()
+            await asyncio.wait([working])
+            assert working.cancelled()
+
+    asking = asyncio.Event()
     asyncio.run(story())

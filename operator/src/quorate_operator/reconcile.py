@@ -148,12 +148,16 @@ class Reconciler:
 
     async def _observe(self, key: Key, views: Mapping[str, View]) -> Observed | None:
         selector = selector_text(key)
-        async with asyncio.TaskGroup() as group:
-            cluster = group.create_task(self._kube.get(model.KIND, key.namespace, key.name))
-            lists = [
-                group.create_task(self._kube.all(kind, key.namespace, selector))
-                for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim")
-            ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                cluster = group.create_task(self._kube.get(model.KIND, key.namespace, key.name))
+                lists = [
+                    group.create_task(self._kube.all(kind, key.namespace, selector))
+                    for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim")
+                ]
+        except BaseExceptionGroup:
+            _raise_if_cancelled()
+            raise
         found = cluster.result()
         if found is None:
             return None
@@ -324,6 +328,14 @@ class Reconciler:
             if name and error.status == 409:
                 return  # told by a pass that did not get further
             LOGGER.warning("%s: event %s is lost: %s", observed.key, event.reason, error.message)
+
+
+def _raise_if_cancelled() -> None:
+    """A TaskGroup of Python 3.11 and 3.12 forgets that it was cancelled when one of its tasks
+    fails in the same moment: whoever wanted to stop would wait forever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _event(observed: Observed, event: Event, suffix: str) -> Json:

@@ -9,6 +9,7 @@ Read next: the templates, then `plan/children.py`, which compares the result wit
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -87,9 +88,30 @@ def _environment() -> jinja2.Environment:
     return found
 
 
+class _Asked:
+    """A subject as a key: two that say the same give the same manifests."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        facts = {one.name: getattr(subject, one.name) for one in dataclasses.fields(subject)}
+        self._text = repr(facts | {"spec": subject.spec.model_dump_json()})
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self._text == other._text
+
+
 def render(subject: Subject) -> tuple[Json, ...]:
-    """All children, each stamped with the digest of its own content."""
-    context = _context(subject)
+    """All children, each stamped with the digest of its own content. Not to be changed."""
+    return _rendered(_Asked(subject))
+
+
+@functools.lru_cache(maxsize=1024)
+def _rendered(asked: _Asked) -> tuple[Json, ...]:
+    """Kept: in a steady state the same is asked for in every pass."""
+    context = _context(asked.subject)
     manifests = []
     for name in TEMPLATES:
         text = _environment().get_template(f"{name}.yaml.j2").render(context)

@@ -235,12 +235,14 @@ class World:
 
     def _loses_a_volume(self) -> bool:
         """One of which all is elsewhere too: a second loss at once would lose data for good."""
+        if len(self.brokers.members) < 3 or not set(self.brokers.members) <= self.brokers.alive():
+            return False
         for one in self.brokers.processes.values():
             held = [self.brokers.groups[path] for path in self.brokers.holds(one.node_id)]
             name = f"data-orders-broker-{one.node_id - 1}"
             claim = self.cluster.find("persistentvolumeclaims", name)
             whole = all(len(group.in_sync & self.brokers.alive()) > 1 for group in held)
-            if claim and whole and len(self.brokers.members) > 2:
+            if claim and whole:
                 self.brokers.lose(one.node_id)
                 self.cluster.store.delete(("persistentvolumeclaims", NAMESPACE, name))
                 self.cluster.remove("somebody", ("pods", NAMESPACE, one.pod["metadata"]["name"]))
