@@ -52,8 +52,6 @@ class Seat:
 
     group: str
     me: Peer
-    voters: frozenset[Peer] = frozenset()
-    """Who founded the group, where the log does not know it."""
 
 
 @dataclass(slots=True)

@@ -106,14 +106,15 @@ class Node:
 class Cluster:
     """What the commands act upon."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
+        """`quiet`: for runs that nobody reads, only what came of it is told."""
         self.nodes: dict[int, Node] = {}
         self.now_ms = 0
         self.wire: list[tuple[int, int, Message]] = []
         self._settings = RaftSettings()
         self._founding = b""
         self._asked: dict[int, int] = {}
-        self._quiet = False
+        self._is_always_quiet = self._quiet = quiet
         self._out: list[str] = []
 
     def command(self, words: Sequence[str]) -> list[str]:
@@ -264,7 +265,7 @@ class Cluster:
             self._do_deliver([])
         else:
             raise AssertionError("the cluster does not come to rest")
-        self._quiet = False
+        self._quiet = self._is_always_quiet
 
     def _do_crash(self, words: Sequence[str]) -> None:
         node = self.nodes[int(words[0])]
@@ -331,7 +332,8 @@ class Cluster:
             self._say(f"{node_id}: to disk up to {node.job.last_index}")
         for to, message in effects.messages:
             self.wire.append((node_id, to.node_id, message))
-            self._say(f"{node_id}>{to.node_id} {describe(message)}")
+            if not self._quiet:
+                self._say(f"{node_id}>{to.node_id} {describe(message)}")
         self._report(node_id, effects)
 
     def _report(self, node_id: int, effects: Effects) -> None:
