@@ -324,11 +324,17 @@ class Node:
             now_ms = self._clock.monotonic_ms()
             before, alive = alive, self._alive()
             if alive != before:  # silence alone is told by nobody
-                self._view.refresh_soon()
+                self._fell_silent(set(before) - set(alive))
             self._flank.tick(now_ms)
             assert self._gossip is not None
             self._gossip.tick(now_ms)
             await asyncio.sleep(TICK_S)
+
+    def _fell_silent(self, node_ids: set[int]) -> None:
+        assert self._parts is not None
+        for node_id in sorted(node_ids):
+            self._parts.shelf.peer_silent(node_id)
+        self._view.refresh_soon()
 
     def _alive(self) -> list[int]:
         assert self._parts is not None

@@ -275,6 +275,12 @@ class Shelf:
         for partition in self._partitions.values():
             partition.peer_lost(node_id)
 
+    def peer_silent(self, node_id: int) -> None:
+        """Its lines stand and nothing comes: leaders of resting groups there may be frozen."""
+        for partition in self.resting():
+            if partition.leader_id == node_id:
+                partition.wake()
+
     # -- ports of the partitions
 
     def send(self, to: Peer, group: str, message: Message) -> None:
