@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import LogSettings
-from quorate_broker.testing.simdisk import PowerCutError
+from quorate_broker.testing.simdisk import PowerCutError, SimDisk
 from quorate_broker.wire import batch
 
 Bench = Any
@@ -497,3 +499,53 @@ def test_a_copy_that_was_misread_does_not_take_the_place_of_the_original(bench: 
     bench.disk.pread = pread
     bench.open()
     assert bench.entries() == [first, second]
+
+
+class SectoredDisk(SimDisk):
+    """A power cut keeps any sectors of the write that it meets, as real disks have them."""
+
+    def _leave_holes(self, file: Any, at: int, data: bytes) -> None:
+        begin = 0
+        while begin < len(data):
+            end = begin + 512 - (at + begin) % 512
+            if self._random.random() < 0.7:
+                file.durable.extend(bytes(max(0, at + begin - len(file.durable))))
+                file.durable[at + begin : at + end] = data[begin:end]
+            begin = end
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_hole_of_a_power_cut_is_taken_for_rot_and_nothing_synced_is_lost(
+    new_bench: Callable[..., Bench], seed: int
+) -> None:
+    dice = random.Random(seed)
+    bench = new_bench(LogSettings(20_000, 500, dice.choice([0, 4_000, 30_000]), cache_bytes=0))
+    bench.disk = SectoredDisk(dice)
+    bench.disk.hole_rate = 1.0
+    bench.open()
+    synced: list[bytes] = []
+    for _ in range(6):
+        for _ in range(dice.randint(0, 4)):
+            synced.append(bench.append(size=dice.randint(0, 1_500)))
+        bench.checkpoint() if dice.random() < 0.3 else bench.sync()
+        for _ in range(dice.randint(1, 6)):
+            bench.append(size=dice.randint(0, 1_500))
+        bench.disk.fault = _cut_at_sync
+        with pytest.raises(PowerCutError):
+            bench.sync()
+        bench.disk.fault = None
+        bench.disk.crash()
+        if dice.random() < 0.5:
+            bench.disk.cut_power_after = dice.randint(0, 20)
+            with contextlib.suppress(PowerCutError):
+                bench.open()
+            bench.disk.crash()
+        assert bench.open().corrupt is None
+        found = bench.entries()
+        assert found[: len(synced)] == synced
+        synced = found
+
+
+def _cut_at_sync(operation: str, path: str) -> None:
+    if operation == "sync" and path.endswith(".log"):
+        raise PowerCutError
