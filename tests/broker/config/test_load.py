@@ -33,6 +33,17 @@ def problems(path: pathlib.Path | None, environ: dict[str, str], *overrides: str
     return list(caught.value.problems)
 
 
+def test_a_broker_that_is_no_seed_is_reached_where_it_binds_or_where_clients_reach_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = BROKER.replace("node.id = 2", "node.id = 4")
+    bound = config.load(write(tmp_path, text), {}, ["rpc.host=127.0.0.4", "rpc.port=7"])
+    assert bound.rpc_advertised == config.Address("127.0.0.4", 7)
+    text += 'advertised = "b4.example:9092"\n'
+    anywhere = config.load(write(tmp_path, text), {}, ["rpc.port=7"])
+    assert anywhere.rpc_advertised == config.Address("b4.example", 7)
+
+
 def test_a_file_becomes_frozen_settings(tmp_path: pathlib.Path) -> None:
     settings = config.load(write(tmp_path, BROKER), {})
     assert settings.node_id == 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from quorate_broker.config.network import Address, parse_address
+from quorate_broker.config.network import WILDCARD_HOSTS, Address, parse_address
 from quorate_broker.config.rows import row, shared
 from quorate_broker.config.setting import MAX_INT64, Kind, Setting
 from quorate_broker.config.storage_settings import StorageSettings
@@ -169,11 +169,20 @@ class Settings(StorageSettings):
 
     @property
     def rpc_advertised(self) -> Address:
-        """Where other brokers reach this one: as written, its own seed entry, where it binds."""
+        """Where other brokers reach this one: as written, its own seed entry, where it binds.
+
+        Who binds to every address and is no seed is reached where clients reach it: at the host
+        that its first listener advertises.
+        """
         if self.rpc_advertised_address:
             return parse_address(self.rpc_advertised_address)
         own = [seed for seed in self.seeds if seed.node_id == self.node_id]
-        return own[0].address if own else Address(self.rpc_host, self.rpc_port)
+        if own:
+            return own[0].address
+        host = self.rpc_host
+        if host in WILDCARD_HOSTS and self.listeners:
+            host = self.listeners[0].advertised_address.host
+        return Address(host, self.rpc_port)
 
 
 SETTINGS: dict[str, Setting] = {
