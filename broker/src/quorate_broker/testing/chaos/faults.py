@@ -284,22 +284,25 @@ def wipe(scene: Scene) -> str:
 
 
 def reassign(scene: Scene) -> str:
-    """Every partition on one broker, then on all again: at once, or when the first is done."""
+    """Every partition on one broker alone; when that is done, on all of them again."""
+    return _reassign(scene, settles=True)
+
+
+def reassign_and_kill(scene: Scene) -> str:
+    """Turned round at once, and a leader dies in the midst of it."""
+    return f"{_reassign(scene, settles=False)}; killed {kill_leader(scene)}"
+
+
+def _reassign(scene: Scene, settles: bool) -> str:
     bootstrap, node_id = scene.machines.bootstrap, scene.anyone()
     here = {partition_id: [node_id] for partition_id in range(scene.partitions)}
     everywhere = {partition_id: list(scene.machines.node_ids) for partition_id in here}
     there = membership.reassign(bootstrap, TOPIC, here)
-    if scene.source.random() < 0.5:
+    if settles:
         settled = membership.wait_settled(bootstrap, READY_S)
         there += ", settled" if settled else ", not settled"
     back = membership.reassign(bootstrap, TOPIC, everywhere)
     return f"to node {node_id}: {there}; back to all: {back}"
-
-
-def reassign_and_kill(scene: Scene) -> str:
-    """A leader dies in the midst of it."""
-    told = reassign(scene)
-    return f"{told}; killed {kill_leader(scene)}"
 
 
 NETWORK = (2.0, 20.0)

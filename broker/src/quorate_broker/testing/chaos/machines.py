@@ -187,6 +187,11 @@ class Machines:
 
     # -- looking
 
+    def memory_mb(self, node_id: int) -> int:
+        """What the broker's process takes."""
+        status = pathlib.Path(f"/proc/{self._processes[node_id].pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
     @property
     def missing(self) -> list[int]:
         return [node_id for node_id in self.node_ids if node_id not in self._processes]

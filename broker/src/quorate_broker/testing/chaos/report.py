@@ -49,6 +49,7 @@ def figures(result: Result) -> list[tuple[str, str]]:
         ("writes again after healing", _quantiles(writes)),
         ("all replicas in sync after healing", _quantiles(whole)),
         ("longest time without any acknowledgement", f"{longest:.1f} s"),
+        ("memory of the brokers at the end", f"{', '.join(map(str, result.memory_mb))} MB"),
     ]
 
 

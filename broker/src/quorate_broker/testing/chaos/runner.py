@@ -25,6 +25,8 @@ SEGMENT_BYTES = 256 << 10
 SECOND_FAULT = 0.25
 PATIENCE_S = 90.0
 """For things that are judged by how long they took, or not at all."""
+MEMORY_MB = 400
+"""A broker that has lived through all that, and takes more, keeps what it should let go."""
 LOOK_EVERY_S = 0.2
 LAG_S = 3.0
 """A replica that stopped counts as in sync for this long; only what stays in sync longer is."""
@@ -64,6 +66,8 @@ class Result:
     violations: list[Violation]
     workload: Workload
     seconds: float
+    memory_mb: tuple[int, ...] = ()
+    """Of each broker at the end."""
 
 
 class Run:
@@ -91,8 +95,11 @@ class Run:
             self._workload.history.save(self._folder / "history.jsonl")
             found = judge(self._workload.history) + self._violations
             found += [Violation("client", error) for error in self._workload.errors]
+            memory_mb = tuple(map(self._machines.memory_mb, self._machines.node_ids))
+            if max(memory_mb) > MEMORY_MB:
+                found.append(Violation("memory", f"brokers take {memory_mb} MB at the end"))
             seconds = self._workload.now_s()
-            return Result(self._plan, self._phases, found, self._workload, seconds)
+            return Result(self._plan, self._phases, found, self._workload, seconds, memory_mb)
         finally:
             self._machines.close()
 
