@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import threading
 from collections.abc import Callable
@@ -20,6 +21,14 @@ Addresses = list[tuple[str, int]]
 def _of_system(host: str, port: int) -> Addresses:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [(str(address[0]), int(address[1])) for _, _, _, _, address in found]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Lookup:
@@ -35,6 +44,8 @@ class Lookup:
 
     async def addresses(self) -> Addresses:
         """What the name stands for now. Raises OSError; waits as long as the system does."""
+        if _is_address(self._host):
+            return [(self._host, self._port)]
         if self._under_way is None:
             self._begin()
         assert self._under_way is not None

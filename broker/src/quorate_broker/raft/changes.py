@@ -27,6 +27,7 @@ from quorate_broker.raft import leading, membership, quorum
 from quorate_broker.raft.leading import Leading
 from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import Peer
+from quorate_broker.raft.progress import NEVER_MS
 from quorate_broker.raft.state import State
 
 
@@ -71,12 +72,16 @@ def is_committed(state: State, leader: Leading) -> bool:
 
 
 def is_ready(state: State, leader: Leading, peer: Peer) -> bool:
-    """Whether `peer` lives and has nearly everything, its own admission included."""
+    """Whether `peer` lives and has nearly everything, its own admission included.
+
+    A new leader knows nothing of anybody: who has not answered it yet may have lost its log.
+    """
     if peer == state.me:
         return True
     follower = leader.followers.get(peer)
     return (
         follower is not None
+        and follower.agreed_ms > NEVER_MS
         and not follower.life
         and follower.match >= state.members_index
         and follower.caught_up_ms >= state.now_ms - state.settings.promote_lag_ms
