@@ -250,6 +250,11 @@ class SimDisk:
 
     # -------------------------------------------------------------------------------- faults
 
+    def let_go(self) -> None:
+        """The process is dead: its handles and locks are gone, what it wrote is not."""
+        self._handles.clear()
+        self._locks.clear()
+
     def crash(self) -> None:
         """Power off and on: unsynced bytes and names are lost or kept as a prefix."""
         for changes in self._name_changes.values():

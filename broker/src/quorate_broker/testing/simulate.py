@@ -81,7 +81,12 @@ def _verdict(layer: str, batch: Batch) -> int:
     if unseen:
         _say(f"never seen: {', '.join(unseen)}\n")
     failed = [outcome.seed for outcome in batch.failures]
-    _say(f"{batch.seeds} seeds, {len(failed)} failed{': ' if failed else ''}{str(failed)[1:-1]}\n")
+    mean_s = batch.cpu_ms / 1_000 / max(batch.seeds, 1)
+    _say(
+        f"{batch.seeds} seeds, {mean_s:.3f} s of a core each, healthy again after at most "
+        f"{batch.healed_us / 1_000_000:.1f} s, {len(failed)} failed"
+        f"{': ' if failed else ''}{str(failed)[1:-1]}\n"
+    )
     return 1 if unseen or failed else 0
 
 

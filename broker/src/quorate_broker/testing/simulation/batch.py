@@ -7,6 +7,7 @@ processes may run it and a file may keep it. Next: `simulate`, the command.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -88,6 +89,8 @@ class Outcome(msgspec.Struct, frozen=True):
     seen: dict[str, int] = {}
     error: str = ""
     lately: tuple[str, ...] = ()
+    cpu_ms: int = 0
+    """Of one run, without waiting for a core."""
 
 
 def run_core(seed: int, tell: Teller | None = None) -> Outcome:
@@ -124,7 +127,10 @@ CORE = Layer(run_core, SEEN_SOON, SEEN_LATER)
 
 def run_twice(layer: Layer, seed: int) -> Outcome:
     """Run a seed, and again: the same seed gives the same trace, or it replays nothing."""
+    began_s = time.process_time()
     first = layer.run(seed, None)
+    cpu_ms = round(1_000 * (time.process_time() - began_s))
+    first = msgspec.structs.replace(first, cpu_ms=cpu_ms)
     if first.error:
         return first
     second = layer.run(seed, None)
@@ -143,6 +149,7 @@ class Batch:
     acked: int = 0
     healed_us: int = 0
     """The longest."""
+    cpu_ms: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     failures: list[Outcome] = field(default_factory=list)
 
@@ -151,6 +158,7 @@ class Batch:
         self.events += outcome.events
         self.acked += outcome.acked
         self.healed_us = max(self.healed_us, outcome.healed_us)
+        self.cpu_ms += outcome.cpu_ms
         self.seen.update(outcome.seen)
         if outcome.error:
             self.failures.append(outcome)

@@ -115,11 +115,18 @@ class Checkers:
         must(same == entry, f"E: node {node} has another entry at {entry.first_index}: {entry}")
 
     def recovered(
-        self, node: int, entries: Iterable[Known], synced: tuple[int, int], hard: HardState
+        self,
+        node: int,
+        log: tuple[tuple[int, int], Iterable[Known]],
+        synced: tuple[int, int],
+        hard: HardState,
     ) -> None:
-        """A disk came back: with entries that were once written, and all that were synced."""
-        last_index = -1
-        terms = {}
+        """A disk came back: with entries that were once written, and all that were synced.
+
+        `log` is what it begins behind, (index, term), and its entries.
+        """
+        (last_index, base_term), entries = log
+        terms = {last_index: base_term}
         for entry in entries:
             self.appended(node, entry)
             last_index = entry.last_index
@@ -127,7 +134,11 @@ class Checkers:
             must(entry.term <= hard.term, f"E: node {node} has entries above its term")
         index, term = synced
         must(last_index >= index, f"A: node {node} lost what it had synced, {last_index}<{index}")
-        must(index == -1 or terms.get(index) == term, f"A: node {node} came back with other data")
+        is_trimmed = index not in terms and index < log[0][0]
+        must(
+            index == -1 or is_trimmed or terms.get(index) == term,
+            f"A: node {node} came back with other data",
+        )
 
     # --------------------------------------------------------------------------- A, C: what stays
 
@@ -152,6 +163,19 @@ class Checkers:
             is_new = True
         if is_new:
             must(is_safe(entries[-1]), f"A: node {node} commits {entries[-1]}, on too few disks")
+
+    def begins_behind(self, node: int, index: int, term: int | None) -> None:
+        """A log begins behind something that everybody had committed before."""
+        if index < 0:
+            return
+        place = self._place(index)
+        must(place is not None, f"A: node {node} begins behind {index}, which nobody committed")
+        assert place is not None
+        entry = self.canon[place]
+        must(
+            (entry.last_index, entry.term) == (index, term),
+            f"A: node {node} begins behind {index} of term {term}, but there is {entry}",
+        )
 
     def _place(self, last_index: int) -> int | None:
         """Where the canonical entry that ends at this index stands."""

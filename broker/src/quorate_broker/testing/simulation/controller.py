@@ -8,6 +8,7 @@ another Raft group.
 
 from __future__ import annotations
 
+from quorate_broker.raft import quorum
 from quorate_broker.raft.messages import Peer
 from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.process import Process
@@ -24,6 +25,7 @@ class Controller:
         self.target = frozenset(world.founders)
         self.settled = self.target
         self._world = world
+        world.targets.append(self.target)
 
     def begin(self) -> None:
         self._tell()
@@ -76,8 +78,11 @@ class Controller:
             self.settled = self.target
 
     def _aim(self, target: frozenset[Peer]) -> None:
-        if target != self.target:
+        """A majority of it must be sound, as far as nobody can tell (fault atlas)."""
+        sound = {host.peer for host in self._world.hosts if not host.may_lie}
+        if target != self.target and len(sound & target) >= quorum.majority(len(target)):
             self.target = target
+            self._world.targets[:] = [self.target, self.settled]
             self._world.seen["members wanted"] += 1
             self._world.trace(f"wanted are {_names(target)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorate_broker.raft.core import Role
+from quorate_broker.testing.simulation.clock import Event
 from quorate_broker.testing.simulation.controller import Controller
 from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.process import Process
@@ -28,6 +29,8 @@ KINDS = (
     "change",
     "cancel",
     "wipe",
+    "trim",
+    "no_room",
 )
 _HOUR_MS = 3_600_000
 
@@ -175,6 +178,19 @@ class Faults:
         self._start_later(host)
 
     # -------------------------------------------------------------------------- disks and clocks
+
+    def _trim(self) -> None:
+        dice = self._world.dice
+        for host in self._world.hosts:
+            host.give(lambda process: process.trim(dice))
+
+    def _no_room(self) -> None:
+        """Less room than the reserve: the node pauses its replicas, until there is more."""
+        host = self._any_host()
+        host.give(lambda process: process.pause_writes(True))
+        delay_us = self._world.dice.choice((300_000, 1_500_000))
+        resume: Event = lambda: host.give(lambda process: process.pause_writes(False))  # noqa: E731
+        self._world.scheduler.after(delay_us, resume)
 
     def _slow_disk(self) -> None:
         host, world = self._any_host(), self._world

@@ -81,6 +81,11 @@ class Host:
             self._is_hollow = False
         return self._is_hollow or self.is_rotten or self._is_doubted or self.disk.holed
 
+    @property
+    def may_lie(self) -> bool:
+        """Its bytes may be bad, and it does not know."""
+        return self.is_rotten or self._is_doubted or self.disk.holed
+
     def halves(self) -> tuple[frozenset[Peer], ...]:
         """Of the membership that its log knows."""
         if self._log is None:
@@ -168,7 +173,8 @@ class Host:
         if not self.is_rotten:
             disk.holed = False  # whatever it lost was not synced, and is cut off
             before, disk.misread = disk.misread, None
-            found = entries(log, log.first_index)
+            behind = log.first_index - 1
+            found = (behind, log.term_at(behind) or 0), entries(log, log.first_index)
             world.checkers.recovered(self.node, found, self._ended, hard)
             disk.misread = before
         world.seen["torn tail cut"] += log.recovery.torn_bytes > 0

@@ -64,6 +64,8 @@ class Options:
     change: int
     cancel: int
     wipe: int
+    trim: int
+    no_room: int
     """Weights of the faults."""
 
     append_bytes: int
@@ -130,6 +132,8 @@ def draw(dice: random.Random) -> Options:
         change=dice.choice((0, 0, 1, 3)),
         cancel=dice.choice((0, 1)),
         wipe=dice.choice((0, 0, 1)),
+        trim=dice.choice((0, 0, 1, 3)),
+        no_room=dice.choice((0, 0, 1)),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
         inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),
         segment_bytes=dice.choice((1_000, 4_000, 1 << 20)),

@@ -54,7 +54,6 @@ class Process:
         self._world = world
         self._host = host
         self._node = host.node
-        self._began_hollow = log.hollow
         self._waiters: list[tuple[int, Appended, Answer]] = []
         self._wake_us = -1
         log.observer = self._appended
@@ -72,7 +71,8 @@ class Process:
         self._term = hard.term
         self._served_term = -1
         self._members = self.replica.members
-        self._fill_jobs = 0
+        self._is_filled = not log.hollow
+        self._filling: Job | None = None
         self._commit_index = self.replica.commit_index
 
     @property
@@ -87,8 +87,8 @@ class Process:
 
     @property
     def is_filled(self) -> bool:
-        """What it lost is on its disk again, for good: one job may have begun before that."""
-        return not self.log.hollow and (self._fill_jobs > 1 or not self._began_hollow)
+        """What it lost is on its disk again, for good."""
+        return self._is_filled
 
     @property
     def is_busy(self) -> bool:
@@ -134,6 +134,21 @@ class Process:
         self.drive()
         return replica.membership_settled and replica.serving
 
+    def trim(self, dice: random.Random) -> None:
+        """Retention, or DeleteRecords: the log begins later from now on."""
+        replica = self.replica
+        if replica.serving:
+            offset = dice.randint(0, replica.high_watermark)
+            replica.move_start(offset, self._host.clock.monotonic_ms())
+            self._world.seen["log start moved"] += 1
+            self._world.trace(f"{self._node} lets the log begin at {offset}")
+            self.drive()
+
+    def pause_writes(self, is_paused: bool) -> None:
+        """There is little room on the disk: internal entries only."""
+        self.replica.paused = is_paused
+        self.drive()
+
     def wake(self) -> None:
         if self.replica.resting:
             self._world.seen["woken by gossip"] += 1
@@ -171,7 +186,7 @@ class Process:
         if not replica.serving:
             return
         end = replica.high_watermark
-        offset = dice.randint(0, end)
+        offset = dice.randint(min(log.start_offset, end), end)
         try:
             data = log.read(offset, dice.choice((1, 1_000, 1 << 20)), end)
         except (OSError, CorruptLogError) as error:
@@ -198,6 +213,8 @@ class Process:
             job = effects.job
             assert isinstance(job, Job)
             self.jobs.append(job)
+            if not self._is_filled and not self.log.hollow:
+                self._filling = job
             self.later(self._host.sync_us(), lambda: self._run_job(job))
         self._tell(effects)
         self._schedule_wake()
@@ -262,7 +279,7 @@ class Process:
 
     def _run_job(self, job: Job) -> None:
         if self._runs(job):
-            self._fill_jobs += not self.log.hollow
+            self._is_filled |= job is self._filling
             self.replica.job_done(job)
             self.drive()
             self._host.close_if_asked()
@@ -311,14 +328,20 @@ class Process:
 
     def _check_commits(self) -> None:
         checkers, replica = self._world.checkers, self.replica
+        behind = self.log.first_index - 1
+        if behind > self._commit_index:
+            self._world.seen["begins behind a snapshot"] += behind > -1
+            checkers.begins_behind(self._node, behind, self.log.term_at(behind))
         committed = list(self._commits())
+        if not committed:
+            return
         if replica.role is Role.LEADER:
             checkers.leader_committed(self._node, replica.term, committed[-1])
         checkers.committed(self._node, replica.term, committed, self._is_safe)
 
     def _commits(self) -> Iterator[Known]:
         """From memory: what was appended is known, and the disk may lie."""
-        index = self._commit_index + 1
+        index = max(self._commit_index + 1, self.log.first_index)
         while index <= self.replica.commit_index:
             term = self.log.term_at(index)
             assert term is not None

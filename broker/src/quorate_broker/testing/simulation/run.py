@@ -78,6 +78,7 @@ class Simulation:
             founders=tuple(Peer(node, f"disk-{node}") for node in founders),
             trace=self._trace,
             hosts=self.hosts,
+            targets=[],
         )
         self.hosts.extend(
             Host(self.world, Peer(node, f"disk-{node}")) for node in (*founders, *spares)
@@ -110,6 +111,8 @@ class Simulation:
             self.seen.update(f"disk: {what}" for what in host.disk.seen)
             if host.peer in self.controller.target:
                 host.must_agree()
+                assert host.process is not None
+                self.seen["log start moved everywhere"] += host.process.log.start_offset > 0
         self._trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
         return Report(
             self.seed,
@@ -155,6 +158,8 @@ class Simulation:
         if len(leaders) != 1 or not leaders[0].in_sync >= {host.node for host in members}:
             return False
         last = leaders[0].log.last_index
+        if any(replica.log.start_offset != leaders[0].log.start_offset for replica in replicas):
+            return False
         return all(
             replica.commit_index == replica.log.synced_index == replica.log.last_index == last
             for replica in replicas
@@ -257,6 +262,7 @@ def _where(process: Process | None) -> str:
     return (
         f"{'failed ' * process.is_failed}{replica.role.value} term {replica.term} "
         f"commit {replica.commit_index} synced {replica.log.synced_index} "
-        f"last {replica.log.last_index} in sync {sorted(replica.in_sync)} "
+        f"last {replica.log.last_index} start {replica.log.start_offset} "
+        f"in sync {sorted(replica.in_sync)} "
         f"{'hollow ' * replica.log.hollow}{replica.members}"
     )

@@ -37,6 +37,8 @@ class World:
     founders: tuple[Peer, ...]
     trace: Callable[[str], None]
     hosts: list[Host]
+    targets: list[frozenset[Peer]]
+    """What the controller wants, and wanted."""
 
     def host_of(self, peer: Peer) -> Host:
         return self.hosts[peer.node_id - 1]
@@ -57,4 +59,4 @@ class World:
     def halves(self) -> set[frozenset[Peer]]:
         """Of all memberships that may be in effect."""
         found = {half for host in self.hosts for half in host.halves()}
-        return found or {frozenset(self.founders)}
+        return found.union(self.targets)

@@ -1,0 +1,147 @@
+"""What goes wrong with machines and links, when; nothing of it outlasts `heal`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quorate_broker.testing.simulation.whole.cluster import Cluster
+from quorate_broker.testing.simulation.whole.machine import Machine
+
+KINDS = (
+    "crash",
+    "kill",
+    "stop",
+    "pause",
+    "crash_all",
+    "partition",
+    "one_way",
+    "cut_connections",
+    "slow_disk",
+    "clock_jump",
+    "admin",
+)
+
+
+class Faults:
+    """The bad luck of a run."""
+
+    def __init__(
+        self, cluster: Cluster, machines: list[Machine], meddle: Callable[[], None]
+    ) -> None:
+        self._cluster = cluster
+        self._machines = machines
+        self._meddle = meddle
+        self._is_over = False
+        self._weights = [getattr(cluster.options, kind) for kind in KINDS]
+
+    def begin(self) -> None:
+        self._next()
+        self._keep_alive()
+
+    def _next(self) -> None:
+        mean_us = self._cluster.options.fault_every_us
+        self._after(self._cluster.dice.randint(mean_us // 4, 2 * mean_us), self._act)
+
+    def _after(self, delay_us: int, event: Callable[[], None]) -> None:
+        self._cluster.scheduler.after(delay_us, event)
+
+    def _act(self) -> None:
+        if self._is_over:
+            return
+        if any(self._weights):
+            kind = self._cluster.dice.choices(KINDS, self._weights)[0]
+            self._cluster.seen[kind] += 1
+            self._cluster.trace(kind)
+            getattr(self, f"_{kind}")()
+        self._next()
+
+    def _keep_alive(self) -> None:
+        """Whatever supervises processes: who ended is started again."""
+        for machine in self._machines:
+            if machine.has_fenced and (self._is_over or self._cluster.dice.random() < 0.2):
+                machine.kill()  # as a person would who is told of it
+            if not machine.is_up:
+                machine.start()
+        self._after(self._cluster.dice.randint(200_000, 2_000_000), self._keep_alive)
+
+    def heal(self) -> None:
+        self._is_over = True
+        fabric = self._cluster.fabric
+        fabric.is_faulty = False
+        fabric.blocked.clear()
+        for machine in self._machines:
+            machine.has_faults = False
+            machine.slow_until_us = 0
+            machine.doom = None
+
+    # -------------------------------------------------------------------------------- machines
+
+    def _any(self) -> Machine:
+        return self._cluster.dice.choice(self._machines)
+
+    def _crash(self) -> None:
+        self._end(self._any())
+
+    def _crash_all(self) -> None:
+        for machine in self._machines:
+            self._end(machine)
+
+    def _end(self, machine: Machine) -> None:
+        """Now, or in the middle of what its disk does next."""
+        if self._cluster.dice.random() < 0.7:
+            machine.doom = machine.power_cut
+        else:
+            machine.power_cut()
+
+    def _kill(self) -> None:
+        self._any().kill()
+
+    def _stop(self) -> None:
+        self._any().stop()
+
+    def _pause(self) -> None:
+        machine = self._any()
+        left_us = self._cluster.options.chaos_us - self._cluster.scheduler.now_us
+        duration_us = min(left_us, self._cluster.dice.choice((300_000, 2_000_000, 5_000_000)))
+        machine.paused_until_us = self._cluster.scheduler.now_us + max(0, duration_us)
+
+    def _slow_disk(self) -> None:
+        now_us = self._cluster.scheduler.now_us
+        self._any().slow_until_us = now_us + self._cluster.dice.randint(500_000, 5_000_000)
+
+    def _clock_jump(self) -> None:
+        dice = self._cluster.dice
+        self._any().clock.wrong_ms = dice.choice((-1, 1)) * dice.choice((3_600_000, 1_000))
+
+    def _admin(self) -> None:
+        self._meddle()
+
+    # ----------------------------------------------------------------------------------- links
+
+    def _partition(self) -> None:
+        addresses = self._shuffled()
+        cut = self._cluster.dice.randint(1, max(1, len(addresses) - 1))
+        self._block(addresses[:cut], addresses[cut:], both=True)
+
+    def _one_way(self) -> None:
+        addresses = self._shuffled()
+        self._block(addresses[:1], addresses[1:], both=False)
+
+    def _cut_connections(self) -> None:
+        one = self._any().address
+        for other in self._machines:
+            self._cluster.fabric.reset_some(one, other.address)
+
+    def _shuffled(self) -> list[str]:
+        addresses = [machine.address for machine in self._machines]
+        self._cluster.dice.shuffle(addresses)
+        return addresses
+
+    def _block(self, some: list[str], others: list[str], both: bool) -> None:
+        links = {(a, b) for a in some for b in others}
+        if both:
+            links |= {(b, a) for a, b in links}
+        blocked = self._cluster.fabric.blocked
+        blocked.update(links)
+        delay_us = self._cluster.dice.choice((500_000, 2_000_000, 5_000_000))
+        self._after(delay_us, lambda: blocked.difference_update(links))

@@ -1,0 +1,278 @@
+"""One machine of the whole layer: disk, clock, address, and the broker process on it, if one runs.
+
+The process is `node.main.Node` as it is, on a `VirtualLoop` of its own: its disk work happens as
+events, its sockets are `tcp`'s. A kill abandons the loop and leaves the disk's cache, a power cut
+takes what was not synced with it and may fall into the middle of a write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import traceback
+from collections import deque
+from collections.abc import Callable
+
+from quorate_broker import config
+from quorate_broker.log.errors import DataDirError, JournalError
+from quorate_broker.net import server
+from quorate_broker.net.limits import Limits
+from quorate_broker.net.mesh import Mesh
+from quorate_broker.node.main import Node
+from quorate_broker.node.workers import Way
+from quorate_broker.node.world import World
+from quorate_broker.testing.simdisk import PowerCutError, SimDisk
+from quorate_broker.testing.simulation.checkers import must
+from quorate_broker.testing.simulation.clock import HostClock
+from quorate_broker.testing.simulation.whole.cluster import Cluster
+from quorate_broker.testing.simulation.whole.loop import VirtualLoop
+
+RPC_PORT = 33145
+KAFKA_PORT = 9092
+_SLOW_US = 300_000
+
+
+def address_of(node_id: int) -> str:
+    return f"10.0.0.{node_id}"
+
+
+class SimWorkers:
+    """Implements `node.workers.Workers`: work is an event of the scheduler."""
+
+    def __init__(self, machine: Machine, loop: VirtualLoop) -> None:
+        self._machine = machine
+        self._loop = loop
+        self._queues: dict[Way, deque[Callable[[], None]]] = {way: deque() for way in Way}
+        self._busy: dict[Way, int] = dict.fromkeys(Way, 0)
+        self._most = {Way.LOGS: 4, Way.VOTES: 1, Way.SLOW: 1}
+
+    def submit(self, way: Way, work: Callable[[], None]) -> None:
+        self._queues[way].append(work)
+        self._begin(way)
+
+    def close(self) -> None:
+        """What was submitted happens now: nobody reads the clock meanwhile."""
+        for queue in self._queues.values():
+            while queue:
+                queue.popleft()()
+
+    def _begin(self, way: Way) -> None:
+        queue = self._queues[way]
+        if queue and self._busy[way] < self._most[way]:
+            self._busy[way] += 1
+            work = queue.popleft()
+            self._machine.later(self._loop, lambda: self._carry_out(way, work))
+
+    def _carry_out(self, way: Way, work: Callable[[], None]) -> None:
+        self._busy[way] -= 1
+        self._machine.carry_out(work)
+        if not self._loop.is_closed():
+            self._begin(way)
+
+
+class Machine:
+    """Node `node_id`, up or down."""
+
+    def __init__(self, cluster: Cluster, node_id: int, seeds: int) -> None:
+        dice, drift = cluster.dice, cluster.options.drift
+        self.node_id = node_id
+        self.address = address_of(node_id)
+        self.clock = HostClock(
+            cluster.scheduler,
+            dice.randint(0, 1_000_000),
+            1_000_000 + dice.randint(-drift, drift),
+            dice.randint(-2_000, 2_000),
+        )
+        self.disk = SimDisk(dice)
+        self.node: Node | None = None
+        self.loop: VirtualLoop | None = None
+        self.paused_until_us = 0
+        self.slow_until_us = 0
+        self.has_faults = True
+        self.exits: list[str] = []
+        self.doom: Callable[[], None] | None = None
+        self._cluster = cluster
+        self._seeds = seeds
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self.loop is not None
+
+    @property
+    def is_serving(self) -> bool:
+        return self.node is not None and self.node.serving
+
+    @property
+    def has_fenced(self) -> bool:
+        """Some replica of it stands still until the process is started again."""
+        parts = self.node.parts if self.node is not None else None
+        return parts is not None and any(each.replica.error is not None for each in parts.shelf)
+
+    # ------------------------------------------------------------------------- starting, stopping
+
+    def start(self) -> None:
+        assert self.loop is None
+        cluster = self._cluster
+        cluster.fabric.unpowered.discard(self.address)
+        loop = self.loop = VirtualLoop(
+            cluster.fabric, self.address, self.clock, lambda: self.paused_until_us
+        )
+        self.disk.fault = self._fault
+        source = random.Random(cluster.dice.getrandbits(64))
+        world = World(
+            clock=self.clock,
+            random=source,
+            disk=self.disk,
+            workers=lambda: SimWorkers(self, loop),
+            peers=lambda me, handler: Mesh(
+                me, handler, self.clock, source, (self.address, RPC_PORT)
+            ),
+            listens=False,
+        )
+        with loop.entered():
+            self._stop = asyncio.Event()
+            self.node = Node(self._settings(), world, self._stop)
+        task = loop.start(self._live(loop, self.node))
+        task.add_done_callback(lambda done: self._ended(loop, done))
+        cluster.trace(f"{self.node_id} starts")
+
+    def _settings(self) -> config.Settings:
+        seeds = ",".join(f"{i}@{address_of(i)}:{RPC_PORT}" for i in range(1, self._seeds + 1))
+        return config.load(
+            None,
+            {},
+            (
+                f"node.id={self.node_id}",
+                "data.dir=/data",
+                f"seeds={seeds}",
+                f"rpc.host={self.address}",
+                f"rpc.port={RPC_PORT}",
+                f"rpc.advertised.address={self.address}:{RPC_PORT}",
+                f"listeners=[{{name='plain',host='{self.address}',port={KAFKA_PORT},"
+                f"authentication='none',advertised='{self.address}:{KAFKA_PORT}'}}]",
+                "offsets.topic.num.partitions=1",
+                "log.preallocate.bytes=65536",
+                "storage.min.free.bytes=0",
+            ),
+        )
+
+    async def _live(self, loop: VirtualLoop, node: Node) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(node.run())
+            while not node.serving and not running.done():  # noqa: ASYNC110 - as a probe does
+                await asyncio.sleep(0.05)
+            if running.done():
+                return
+            self._cluster.trace(f"{self.node_id} serves")
+            listener = node.context.settings.listeners[0]
+            opened = await server.serve(node.context, listener, Limits(close_grace_ms=100), tasks)
+            assert self._stop is not None
+            await self._stop.wait()
+            await opened.close()
+
+    def _ended(self, loop: VirtualLoop, done: asyncio.Task[None]) -> None:
+        """The process ends by itself: asked to, or because it cannot go on."""
+        if loop is not self.loop:
+            return
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            told = _tellable(error)
+            must(told is not None, f"node {self.node_id} dies of a bug: {_words(error)}")
+            self.exits.append(str(told))
+        failure = self.node.failure if self.node is not None else None
+        what = error or failure
+        self._cluster.trace(f"{self.node_id} has ended{f': {what!r}' if what else ''}")
+        self._cluster.seen["exit" if what is None else "exit with an error"] += 1
+        self._cluster.scheduler.after(0, lambda: self._abandon(loop, is_silent=False))
+
+    def _abandon(self, loop: VirtualLoop, is_silent: bool) -> None:
+        if self.loop is not loop:
+            return
+        self._cluster.fabric.process_died(loop, is_silent)
+        self._cluster.troubles += loop.troubles
+        self.loop = self.node = self._stop = None
+        self.paused_until_us = 0
+        self.doom = None
+        self.disk.fault = _gone
+        loop.abandon()
+        self.disk.fault = None
+        self.disk.let_go()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        if self._stop is not None and self.loop is not None:
+            self.loop.call_soon(self._stop.set)
+
+    def kill(self) -> None:
+        if self.loop is not None:
+            self._cluster.trace(f"{self.node_id} is killed")
+            self._abandon(self.loop, is_silent=False)
+
+    def power_cut(self) -> None:
+        if self.loop is not None:
+            self._cluster.trace(f"{self.node_id} loses power")
+            self._cluster.fabric.unpowered.add(self.address)
+            self._abandon(self.loop, is_silent=True)
+        self.disk.crash()
+
+    # ---------------------------------------------------------------------------------------- disk
+
+    def later(self, loop: VirtualLoop, event: Callable[[], None]) -> None:
+        """A worker thread gets to something, unless the process is dead by then."""
+        cluster, options = self._cluster, self._cluster.options
+        delay_us = cluster.dice.randint(options.work_low_us, options.work_high_us)
+        if cluster.scheduler.now_us < self.slow_until_us:
+            delay_us += _SLOW_US
+
+        def happen() -> None:
+            if loop is not self.loop:
+                return
+            if cluster.scheduler.now_us < self.paused_until_us:
+                cluster.scheduler.at(self.paused_until_us, happen)
+            else:
+                event()
+
+        cluster.scheduler.after(delay_us, happen)
+
+    def carry_out(self, work: Callable[[], None]) -> None:
+        """On a worker thread: the power may fail in the middle of it."""
+        doom, self.doom = self.doom, None
+        if doom is None:
+            work()
+            return
+        self.disk.cut_power_after = self._cluster.dice.choice((0, 1, 1, 2, 2, 3, 4, 6))
+        try:
+            work()
+        except PowerCutError:
+            self._cluster.seen["power cut within a job"] += 1
+        doom()
+
+    def _fault(self, operation: str, path: str) -> int | None:
+        rate = self._cluster.options.disk_error if self.has_faults else 0.0
+        if not rate or operation not in ("sync", "pwrite", "pread", "open"):
+            return None
+        if self._cluster.dice.random() >= rate:
+            return None
+        self._cluster.seen[f"EIO in {operation}"] += 1
+        return errno.EIO
+
+
+def _gone(operation: str, path: str) -> int | None:
+    """For a process that is dead: nothing that it still says reaches the disk."""
+    return errno.EBADF
+
+
+def _tellable(error: BaseException) -> BaseException | None:
+    """What a broker may end with: a sentence for people, not a bug."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if _tellable(inner) is None:
+                return None
+        return error.exceptions[0]
+    return error if isinstance(error, DataDirError | JournalError | OSError) else None
+
+
+def _words(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-3_000:]

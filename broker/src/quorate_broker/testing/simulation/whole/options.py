@@ -1,0 +1,87 @@
+"""What one seed of whole brokers draws. See `simulation.options` for the idea."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Times in microseconds unless the name says otherwise; rates are per chance."""
+
+    nodes: int
+    joins: bool
+    """One more broker comes later."""
+    producers: int
+    consumers: int
+    partitions: int
+    record_bytes: int
+    think_us: int
+
+    delay_low_us: int
+    delay_high_us: int
+    reset: float
+    """Chance that something sent breaks its connection."""
+
+    work_low_us: int
+    work_high_us: int
+    disk_error: float
+    drift: int
+
+    fault_every_us: int
+    crash: int
+    kill: int
+    stop: int
+    pause: int
+    crash_all: int
+    partition: int
+    one_way: int
+    cut_connections: int
+    slow_disk: int
+    clock_jump: int
+    admin: int
+
+    chaos_us: int
+
+    def describe(self) -> str:
+        return " ".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
+
+
+def draw(dice: random.Random) -> Options:
+    """The options of a run."""
+    delay_low = dice.choice((100, 500))
+    work_low = dice.choice((100, 1_000))
+
+    def weight() -> int:
+        return dice.choice((0, 0, 1, 2))
+
+    return Options(
+        nodes=dice.choice((1, 3, 3, 3, 3)),
+        joins=dice.random() < 0.3,
+        producers=dice.randint(1, 2),
+        consumers=dice.randint(1, 2),
+        partitions=dice.randint(1, 2),
+        record_bytes=dice.choice((10, 300)),
+        think_us=dice.choice((50_000, 150_000)),
+        delay_low_us=delay_low,
+        delay_high_us=delay_low * dice.choice((2, 10)),
+        reset=dice.choice((0.0, 0.0, 0.002)),
+        work_low_us=work_low,
+        work_high_us=work_low * dice.choice((2, 20)),
+        disk_error=dice.choice((0.0, 0.0, 0.0005)),
+        drift=dice.choice((0, 200)),
+        fault_every_us=dice.choice((1_500_000, 3_000_000)),
+        crash=weight(),
+        kill=weight(),
+        stop=weight(),
+        pause=weight(),
+        crash_all=dice.choice((0, 0, 0, 1)),
+        partition=weight(),
+        one_way=weight(),
+        cut_connections=weight(),
+        slow_disk=dice.choice((0, 0, 1)),
+        clock_jump=dice.choice((0, 1)),
+        admin=dice.choice((0, 1, 2)),
+        chaos_us=dice.choice((8_000_000, 12_000_000)),
+    )
