@@ -146,6 +146,7 @@ class LogAgainstList(RuleBasedStateMachine):
         extra = f"{len(self.extras)}".encode()
         self.extras[extra] = entry.last_index
         self.log.checkpoint(entry.last_index, extra)
+        self._forget(self.log.first_index)  # a start that was moved earlier may take more now
 
     @precondition(lambda self: self.synced >= 0 and self.job is None)
     @rule(data=st.data())
