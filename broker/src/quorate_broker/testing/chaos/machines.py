@@ -229,6 +229,13 @@ class Machines:
                 return int(state["leader_id"])
         return None
 
+    def in_sync(self, topic: str, partition: int) -> list[int]:
+        """By the word of the leader."""
+        leader = self.leader(topic, partition)
+        path = f"/v1/partitions/kafka/{topic}/{partition}"
+        state = None if leader is None else self.get(leader, path)
+        return [] if state is None else sorted(map(int, state["in_sync_replicas"]))
+
     def controller(self) -> int | None:
         for node_id in self.answering:
             health = self.get(node_id, "/v1/cluster/health_overview")

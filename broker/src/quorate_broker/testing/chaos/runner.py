@@ -171,7 +171,7 @@ class Run:
             if self._machines.missing:
                 return None
             now_s = self._workload.now_s()
-            if not all(self._machines.is_whole(node_id) for node_id in self._machines.node_ids):
+            if not self._looks_whole():
                 since_s = None
             elif since_s is None:
                 since_s = now_s
@@ -179,6 +179,17 @@ class Run:
                 return since_s
             time.sleep(LOOK_EVERY_S)
         return None
+
+    def _looks_whole(self) -> bool:
+        """Every broker says that all is well, and everyone is in sync everywhere, moved or not."""
+        machines = self._machines
+        return all(map(machines.is_whole, machines.node_ids)) and (
+            not self._workload.begun
+            or all(
+                machines.in_sync(TOPIC, partition) == list(machines.node_ids)
+                for partition in range(PARTITIONS)
+            )
+        )
 
     def _note_ended(self, kinds: Sequence[str]) -> None:
         """A broker that ends by itself is wrong, unless its disk failed; it is started again."""

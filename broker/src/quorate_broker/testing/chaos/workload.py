@@ -58,6 +58,8 @@ class Workload:
         self._writing, self._reading = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self.errors: list[str] = []
+        self.begun = False
+        """There is a topic."""
 
     def now_s(self) -> float:
         return time.perf_counter() - self._began
@@ -68,6 +70,7 @@ class Workload:
         admin.create_topics([new], operation_timeout=30)[TOPIC].result(60)
 
     def start(self) -> None:
+        self.begun = True
         self._writing.set()
         self._reading.set()
         for number in (1, 2):
