@@ -60,6 +60,7 @@ class Partition:
         self.group = group
         self.is_leader = True
         self.leader_id = 1
+        self.leader_epoch = 3
         self.replica = Replica()
 
     def kick(self) -> None:
@@ -285,6 +286,20 @@ def test_a_leader_is_told_the_target_and_metadata_when_it_is_reached() -> None:
     steered(node)
     assert node.image.topics["t"].partitions[0].target is None
     assert node.image.topics["t"].partitions[0].replicas == (4, 1, 2)
+
+
+def test_who_is_where_it_shall_be_is_told_once_in_each_term() -> None:
+    node = Node()
+    node.do(commands.CreateTopics((commands.NewTopic("t"),)))
+    partition = node.partitions[TOPIC, 0] = Partition()
+    steering = Steering(node.parts)
+    for epoch, told in ((3, 1), (3, 1), (4, 2), (4, 2)):
+        partition.leader_epoch = epoch
+        asyncio.run(steering._step())
+        assert len(partition.replica.wanted) == told
+    node.do(commands.ReassignPartitions((commands.Reassignment("t", 0, (2, 1)),)))
+    asyncio.run(steering._step())
+    assert len(partition.replica.wanted[-1][0]) == 2
 
 
 def test_nothing_is_steered_by_an_image_that_is_behind() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Iterable
 
 from quorate_broker.cluster import commands, members, reassignment
@@ -41,6 +42,8 @@ class Steering:
         self._parts = parts
         self._look = asyncio.Event()
         self._busy = False
+        self._said: dict[tuple[uuid.UUID, int], tuple[int, tuple[Member, ...]]] = {}
+        """What groups that are where they shall be were told last, and in which term."""
 
     def look(self) -> None:
         """Metadata has moved, or this node leads something new."""
@@ -89,14 +92,20 @@ class Steering:
     def _steer_partitions(self, image: Image) -> tuple[list[commands.Settled], bool]:
         """Those led here that have got where they shall be; and whether others have not."""
         settled: list[commands.Settled] = []
+        self._said = {key: said for key, said in self._said.items() if key[0] in image.topics_by_id}
         moving = False
         for topic in tuple(image.topics.values()):
             for info in topic.partitions:
                 partition = self._parts.shelf.get(topic.id, info.index)
                 if partition is None or not partition.is_leader:
                     continue
+                said = (partition.leader_epoch, info.wanted)
+                if info.target is None and self._said.get((topic.id, info.index)) == said:
+                    continue  # a leader remembers it as long as it leads
                 done = self._want(partition, info.wanted)
                 moving = moving or not done or info.target is not None
+                if done and info.target is None:
+                    self._said[topic.id, info.index] = said
                 if done and info.target is not None:
                     settled.append(
                         commands.Settled(str(topic.id), info.index, info.moves, info.target)
