@@ -135,13 +135,15 @@ class Layout:
 
     def must_roll(self, header: BatchHeader, segment_bytes: int, segment_ms: int) -> bool:
         """Whether an entry belongs into a new segment."""
-        if not self.segments or not self.may_roll:
-            return not self.segments
-        active = self.active
-        if active.size + header.size > segment_bytes:
+        if not self.segments:
             return True
-        is_timed = active.first_timestamp != NO_TIME and not header.is_control
-        return is_timed and header.max_timestamp - active.first_timestamp > segment_ms
+        active = self.segments[-1]
+        is_due = active.size + header.size > segment_bytes or (
+            header.max_timestamp - active.first_timestamp > segment_ms
+            and active.first_timestamp != NO_TIME
+            and not header.is_control
+        )
+        return is_due and self.may_roll
 
     def place(self, header: BatchHeader, data: Buffer) -> Place:
         """Append an entry, whose bytes are `data`."""
