@@ -4,7 +4,11 @@ Whole batches below the high watermark, as they lie in the log; a fetch at an of
 gets the whole batch. When there is less than `min_bytes`, a `_Poll` waits at the partitions and
 looks again whenever one of them says that something moved. Sessions (KIP-227) are not kept: every
 answer says session id 0, which makes every fetch a full one, and clients are content with that.
-Old data is read from disk by a thread before it is looked at here. Next: `context.PartitionView`.
+Old data is read from disk by a thread before it is looked at here.
+
+An offset beyond the end may mean that this broker was deposed and does not know it yet. A client
+that is told "out of range" begins again where its `auto.offset.reset` says, so a majority is asked
+first whether this broker still leads. Next: `context.PartitionView`.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ _ATTRIBUTES_LOW_AT = 22
 """Position in a batch of the byte that names its codec."""
 
 Answer = fetch.PartitionData
-Views = list[PartitionView]
+Views = Sequence[PartitionView]
 
 
 def handle(context: Context, call: Call, request: fetch.FetchRequest) -> Any:
@@ -42,6 +46,8 @@ def handle(context: Context, call: Call, request: fetch.FetchRequest) -> Any:
     if warming:
         return Pending(warming, lambda: _Attempt(context, call, request).response)
     attempt = _Attempt(context, call, request)
+    if attempt.beyond:
+        return _ask_others(context, call, request, attempt.beyond)
     if attempt.complete or request.max_wait_ms <= 0:
         return attempt.response
     poll = _Poll(context, call, request, attempt)
@@ -83,25 +89,44 @@ def _warm(context: Context, request: fetch.FetchRequest) -> tuple[asyncio.Future
             if topic is None or not 0 <= one.partition < len(topic.partitions):
                 continue
             view = context.partition(topic.id, one.partition)
-            if view is not None and view.is_leader:
-                future = view.warm(one.fetch_offset, min(one.partition_max_bytes, room))
+            if room > 0 and view is not None and view.is_leader:
+                size = min(one.partition_max_bytes, room)
+                future = view.warm(one.fetch_offset, size)
                 if future is not None:
                     warming.append(future)
+                    room -= size  # more than that does not fit into the answer
     return tuple(warming)
 
 
-class _Attempt:
-    """One look at all partitions of a request."""
+def _ask_others(
+    context: Context, call: Call, request: fetch.FetchRequest, doubtful: Views
+) -> Pending:
+    rounds = [(view, view.confirm()) for view in doubtful]
 
-    def __init__(self, context: Context, call: Call, request: fetch.FetchRequest) -> None:
+    def finish() -> fetch.FetchResponse:
+        leading = [view for view, asked in rounds if asked.exception() is None]
+        return _Attempt(context, call, request, leading).response
+
+    return Pending(tuple(asked for _, asked in rounds), finish)
+
+
+class _Attempt:
+    """One look at all partitions of a request; `confirmed` have just been said to lead still."""
+
+    def __init__(
+        self, context: Context, call: Call, request: fetch.FetchRequest, confirmed: Views = ()
+    ) -> None:
         self._context = context
         self._call = call
+        self._confirmed = confirmed
+        self.beyond: list[PartitionView] = []
+        """Asked for an offset behind their end, and not confirmed."""
         self._room = max(0, min(request.max_bytes, context.settings.fetch_max_bytes))
         self.size = 0
         """Bytes of records found."""
         self.failed = False
         """A partition has an error code: the client should hear of it now."""
-        self.views: Views = []
+        self.views: list[PartitionView] = []
         image_topics = context.image.topics
         responses = []
         for wanted in request.topics:
@@ -137,7 +162,10 @@ class _Attempt:
 
     def _read(self, view: PartitionView, one: fetch.FetchPartition) -> Sequence[memoryview]:
         offset = one.fetch_offset
-        if offset < view.start_offset or offset > view.next_offset:
+        if offset > view.next_offset and not any(view is each for each in self._confirmed):
+            self.beyond.append(view)
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        if not view.start_offset <= offset <= view.next_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         if offset >= view.high_watermark:
             return ()
