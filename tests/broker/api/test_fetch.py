@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quorate_broker.errors import ErrorCode
+from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.testing.kafka_client import fetch_request, produce_request, some_batch
 from quorate_broker.testing.stub_node import MemoryPartition, StubNode, ask
 from quorate_broker.wire import batch
@@ -91,6 +91,17 @@ def test_an_offset_outside_the_log_is_out_of_range(
         answer = fetched(node, fetch_request("t", offset))
         assert answer.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
         assert (answer.high_watermark, answer.records) == (-1, ())
+
+
+def test_nobody_is_out_of_range_by_the_word_of_a_broker_that_may_be_deposed(
+    node: StubNode, partition: MemoryPartition
+) -> None:
+    fill(node, "t", some_batch(b"a"))
+    assert fetched(node, fetch_request("t", 2)).error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    assert partition.rounds == 1
+    partition.refuse = KafkaError(ErrorCode.REQUEST_TIMED_OUT)
+    answer = fetched(node, fetch_request("t", 2))
+    assert answer.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER, "the client asks elsewhere"
 
 
 class TestLimits:

@@ -394,3 +394,16 @@ def test_a_reply_of_a_deposed_leader_is_none() -> None:
         assert code(asked) is ErrorCode.NOT_COORDINATOR
 
     run(test)
+
+
+def test_a_deposed_leader_is_not_confirmed_so_it_tells_no_old_offsets() -> None:
+    async def test(stand: Stand) -> None:
+        partition, host = await leading(stand)
+        asked = asyncio.ensure_future(host.confirm())
+        await stand.turn()
+        partition.receive(OTHER, Append(2, 0, 1, 0, (foreign(2),)))
+        await stand.flush()
+        await stand.turn()
+        assert code(asked) is ErrorCode.NOT_COORDINATOR
+
+    run(test)

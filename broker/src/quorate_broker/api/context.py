@@ -128,7 +128,7 @@ class PartitionView(Protocol):
         """Bring what `read` will ask for into memory; None when there is nothing to wait for."""
         ...
 
-    def confirm(self) -> Awaitable[object]:
+    def confirm(self) -> asyncio.Future[Any]:
         """Done when a majority has said that this replica still leads, after it was asked.
 
         Raises, when awaited, KafkaError NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT.

@@ -21,6 +21,7 @@ from quorate_broker.cluster import commands
 from quorate_broker.cluster.image import Image, Topic
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.groups import placement
+from quorate_broker.groups.commands import OffsetFetch
 from quorate_broker.groups.coordinator import Coordinator
 from quorate_broker.groups.settings import GroupSettings
 from quorate_broker.net.peers import Peers
@@ -132,6 +133,8 @@ class NodeContext:
         host = self._coordinators.get((topic.id, index))
         if host is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR, None)
+        if isinstance(command, OffsetFetch):
+            await host.confirm()  # a member that is told an old offset would commit it again
         return await host.submit(command)
 
     async def coordinate_all(self, command: object) -> list[Any]:

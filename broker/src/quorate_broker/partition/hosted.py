@@ -221,6 +221,13 @@ class Host:
         self._carry_out(self._machine.handle(ticket, command, self._clock.monotonic_ms()))
         return future
 
+    async def confirm(self) -> None:
+        """Until a majority has said that this node still leads; raises KafkaError."""
+        try:
+            await self._partition.confirm()
+        except KafkaError as error:
+            raise KafkaError(self._not_leader, error.message) from error
+
     def close(self) -> None:
         self._partition.remove_waiter(self._changed)
         self._drop()

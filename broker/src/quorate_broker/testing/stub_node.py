@@ -135,9 +135,15 @@ class MemoryPartition:
             size += len(one)
         return found
 
-    async def confirm(self) -> None:
-        """Asked of nobody: there is nobody else."""
+    def confirm(self) -> asyncio.Future[None]:
+        """As `refuse` says: there is nobody else to ask."""
         self.rounds += 1
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.refuse is None:
+            future.set_result(None)
+        else:
+            future.set_exception(self.refuse)
+        return future
 
     async def move_start(self, offset: int) -> Appended:
         if self.refuse is not None:
