@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import threading
 from collections.abc import Awaitable, Callable
@@ -147,6 +148,41 @@ def test_of_each_key_the_newest_record_stays() -> None:
         assert values[-2:] == [b"18" + VALUE, b"19" + VALUE]
 
     run(again, disk=disk)  # what was in memory is gone
+
+
+@pytest.mark.parametrize("what", ["deleted", "fenced"])
+def test_a_cleaning_ends_soon_when_its_log_is_gone(what: str) -> None:
+    """Files that it writes must not come to lie in a folder that is being removed."""
+
+    async def test(lonely: Lonely, keeping: Housekeeping) -> None:
+        topic, partition = await lonely.topic(
+            "t", cleanup_policy="compact", segment_bytes=SEGMENT, min_cleanable_dirty_ratio="0"
+        )
+        await fill(partition, 20)
+        partition.replica._checkpoint(seams.SystemClock().monotonic_ms())
+        partition.kick()
+        await lonely.until(lambda: partition.replica.log.checkpoint_index > 18)
+        lonely.workers.held = []
+        cleaning = asyncio.ensure_future(keeping.clean(topic, partition))
+        await lonely.until(lambda: lonely.workers.held)
+        if what == "deleted":
+            await lonely.node.context.controller(commands.DeleteTopics(("t",)))
+            await lonely.until(lambda: lonely.parts.shelf.get(topic.id, 0) is None)
+            assert lonely.disk.exists(lonely.folder(topic))
+        else:
+            partition.fail(OSError(errno.EIO, "bad sector"))
+        settling = asyncio.ensure_future(partition.settled())
+        await asyncio.sleep(0)
+        assert not settling.done()
+        lonely.workers.held.pop()()
+        assert not await cleaning
+        await settling
+        files = lonely.disk.listdir(lonely.folder(topic)) if what == "fenced" else []
+        assert [name for name in files if name.endswith(".cleaned")] == []
+        if what == "deleted":
+            await lonely.until(lambda: not lonely.disk.exists(lonely.folder(topic)))
+
+    run(test)
 
 
 def test_rot_in_a_sealed_segment_is_found_and_fences_a_replica_that_is_the_only_one() -> None:

@@ -71,7 +71,6 @@ class Housekeeping:
         self._segments: dict[Partition, int] = {}
         self._retention_due_ms = 0
         self._stop = threading.Event()
-        self._cleaning: cleaner.Cleaning | None = None
 
     async def run(self) -> None:
         try:
@@ -81,8 +80,6 @@ class Housekeeping:
                 tasks.create_task(self._scrub(), name="scrubber")
         finally:
             self._stop.set()  # nobody waits for the bytes of a throttled thread
-            if self._cleaning is not None:
-                self._cleaning.stop()
 
     def _hosted(self) -> Iterator[tuple[Topic, Partition]]:
         """Replicas here that take part, with their topics."""
@@ -90,7 +87,7 @@ class Housekeeping:
         for topic in tuple(self._parts.controller.image.topics.values()):
             for info in topic.partitions:
                 partition = shelf.get(topic.id, info.index)
-                if partition is not None and partition.replica.error is None:
+                if partition is not None and not partition.is_out:
                     yield topic, partition
 
     # -- settings and retention
@@ -130,9 +127,11 @@ class Housekeeping:
         if start <= found.start_offset or any(start <= offset for _, offset in found.starts):
             return
         try:
-            partition.move_start(start)
+            moved = partition.move_start(start)
         except KafkaError as error:
             log.info("%s keeps its old segments for now: %s", partition.group, error)
+        else:
+            moved.add_done_callback(lambda done: done.exception())  # the next look asks again
 
     # -- cleaning
 
@@ -148,7 +147,7 @@ class Housekeeping:
 
     async def clean(self, topic: Topic, partition: Partition) -> bool:
         """Clean one log, if that is worth its while. Whether it was."""
-        if self._room.is_short or partition.replica.error is not None:
+        if self._room.is_short or partition.is_out:
             return False
         found = partition.replica.log
         policy = topic_cleaner(self._settings, topic.config)
@@ -162,15 +161,12 @@ class Housekeeping:
             return False
         rate = self._settings.log_cleaner_io_max_bytes_per_second
         throttle = Throttle(self._parts.clock, rate, self._stop)
-        self._cleaning = cleaning
         try:
-            cleaned = await self._disks.call(lambda: cleaning.run(throttle.spent), Way.SLOW)
+            cleaned = await self._run(partition, cleaning, throttle)
         except (OSError, CorruptLogError) as error:
             self._cleaning_failed(partition, cleaning, error)
             return False
-        finally:
-            self._cleaning = None
-        if cleaned is None or partition.replica.log is not found or found.failed is not None:
+        if cleaned is None or partition.is_out or partition.replica.log is not found:
             return False
         taken = found.swap(cleaned)
         partition.kick()
@@ -179,11 +175,28 @@ class Housekeeping:
         _tell(partition, cleaned)
         return True
 
+    async def _run(
+        self, partition: Partition, cleaning: cleaner.Cleaning, throttle: Throttle
+    ) -> cleaner.Cleaned | None:
+        """In the slow thread; stopped when the replica is closed or fails meanwhile."""
+
+        def look() -> None:
+            if partition.is_out:
+                cleaning.stop()
+
+        partition.add_waiter(look)
+        try:
+            with partition.busy():
+                return await self._disks.call(lambda: cleaning.run(throttle.spent), Way.SLOW)
+        finally:
+            partition.remove_waiter(look)
+            cleaning.stop()  # if this was cancelled, the thread goes on without it
+
     def _cleaning_failed(
         self, partition: Partition, cleaning: cleaner.Cleaning, error: OSError | CorruptLogError
     ) -> None:
-        if not cleaning.is_current:
-            return  # retention took its files away
+        if partition.is_out or not cleaning.is_current:
+            return  # retention, or somebody else, took its files away
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             log.warning("%s is not compacted: %s", partition.group, error)
         else:
@@ -215,16 +228,18 @@ class Housekeeping:
         found = partition.replica.log
         round_ = Scrub(found)
         rate = self._settings.log_scrub_max_bytes_per_second
-        while partition.replica.log is found and partition.replica.error is None:
+        while partition.replica.log is found and not partition.is_out:
             before = round_.bytes_read
             try:
-                damage = await self._disks.call(lambda: round_.step(SCRUB_STEP_BYTES), Way.SLOW)
+                with partition.busy():
+                    damage = await self._disks.call(lambda: round_.step(SCRUB_STEP_BYTES), Way.SLOW)
             except OSError as error:
-                _fence(partition, error)
+                if not partition.is_out:
+                    _fence(partition, error)
                 return
             if damage is None:
                 return
-            if partition.replica.log is found:
+            if partition.replica.log is found and not partition.is_out:
                 _judge(partition, [one for one in damage if round_.is_current(one)])
             await asyncio.sleep((round_.bytes_read - before) / rate)
 

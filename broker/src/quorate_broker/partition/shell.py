@@ -16,8 +16,9 @@ Read next: `hosted`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -350,9 +351,23 @@ class Partition:
         self._lose()
         self._tell_watchers()
 
+    @property
+    def is_out(self) -> bool:
+        """Closed, or fenced: nothing more is to be done with its files."""
+        return self._closed or self.replica.error is not None
+
     async def settled(self) -> None:
-        """Wait for what is under way to the disk: a job, a term and vote."""
+        """Wait for what is under way to the disk: a job, a term and vote, who is `busy`."""
         await self._idle.wait()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """While somebody else works on the log's files; to be ended soon once it `is_out`."""
+        self._begun()
+        try:
+            yield
+        finally:
+            self._ended()
 
     # -- driving
 
@@ -465,6 +480,7 @@ class Partition:
                 log.error("%s: a bug, not a bad disk", self.group, exc_info=error)
             self.replica.failed(error)
             self._lose()
+            self._loop.call_soon(self._tell_watchers)  # one of them may have found it
             self._ports.partition_failed(self, error)
             self.kick()
 
