@@ -33,7 +33,11 @@ PATIENCE_S = 40.0
 LEAST_ACKED = 300
 """Of any story: a check of nothing proves nothing."""
 SETTINGS = ("log.segment.bytes=1048576", "log.preallocate.bytes=65536")
-HOUSEKEEPING = ("log.retention.check.interval.ms=200", "log.cleaner.backoff.ms=200")
+HOUSEKEEPING = (
+    "log.retention.check.interval.ms=200",
+    "log.cleaner.backoff.ms=200",
+    "metadata.log.max.record.bytes.between.snapshots=1024",
+)
 _SMALL = {"segment.bytes": "131072"}
 _CLIENT = {
     "socket.timeout.ms": 3000,
@@ -360,6 +364,7 @@ COURSES: Mapping[Course, frozenset[sabotage.Step]] = {
         {
             *((op, "cleaned") for op in ("create", "truncate", "pwrite", "sync")),
             ("rename", "index"),
+            *((op, "state") for op in ("create", "truncate", "pwrite", "sync", "rename")),
             ("unlink", "segment"),
             ("unlink", "index"),
         }

@@ -133,6 +133,7 @@ STEPS: tuple[Step, ...] = (
     *((operation, "copy") for operation in ("create", "truncate", "pwrite", "sync")),
     *((op, "cleaned") for op in ("create", "truncate", "pwrite", "sync")),
     ("rename", "index"),
+    *((operation, "state") for operation in ("create", "truncate", "pwrite", "sync", "rename")),
     ("rmtree", "group-folder"),
     ("sync_dir", "groups"),
     ("mkdirs", "retired"),
