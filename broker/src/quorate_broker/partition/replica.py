@@ -21,20 +21,17 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log import told
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import Job, Log
-from quorate_broker.partition import snapshot
+from quorate_broker.partition.followed import FollowedLog, is_of_producer
 from quorate_broker.partition.producers import ProducerTable
-from quorate_broker.raft import membership
 from quorate_broker.raft.core import NEVER_MS, Raft, Role
 from quorate_broker.raft.core import Seat as Seat
 from quorate_broker.raft.membership import Membership
-from quorate_broker.raft.messages import Buffer, HardState, Message, Peer
-from quorate_broker.raft.ports import Dice, Slice
+from quorate_broker.raft.messages import HardState, Message, Peer
+from quorate_broker.raft.ports import Dice
 from quorate_broker.raft.settings import RaftSettings
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader, InternalKind
 
-_NO_TIME = -1
-"""Internal entries carry no time: this part has no wall clock."""
 _CHECKPOINT_PAUSE_MS = 250
 
 
@@ -79,80 +76,6 @@ class Effects:
     built again, from `log.state` if it is a hosted one, and from `log.start_offset`."""
 
 
-class _FollowedLog:
-    """The log as Raft sees it, with the producers kept in step."""
-
-    def __init__(self, log: Log, producers: ProducerTable) -> None:
-        self._log = log
-        self._producers = producers
-        self.has_begun_anew = False
-        """A snapshot was taken since this was last looked at."""
-        self.term_at = log.term_at
-        self.end_of_term = log.end_of_term
-
-    @property
-    def first_index(self) -> int:
-        return self._log.first_index
-
-    @property
-    def last_index(self) -> int:
-        return self._log.last_index
-
-    @property
-    def last_term(self) -> int:
-        return self._log.last_term
-
-    @property
-    def next_offset(self) -> int:
-        return self._log.next_offset
-
-    @property
-    def synced_index(self) -> int:
-        return self._log.synced_index
-
-    @property
-    def membership(self) -> tuple[int, bytes]:
-        return self._log.membership
-
-    @property
-    def hollow(self) -> bool:
-        return self._log.hollow
-
-    def fill(self) -> None:
-        self._log.fill()
-
-    def append(self, buf: Buffer, header: BatchHeader) -> None:
-        offset = self._log.next_offset
-        self._log.append(buf)
-        if _is_of_producer(header):
-            self._producers.record(header, offset, self._log.last_index)
-
-    def append_internal(self, kind: InternalKind, term: int, content: bytes) -> int:
-        return self._log.append_internal(kind, term, content, _NO_TIME)
-
-    def truncate_after(self, index: int) -> None:
-        self._log.truncate_after(index)
-        self._producers.rollback(index)
-
-    def slice(self, first_index: int, max_bytes: int) -> Slice:
-        return self._log.slice(first_index, max_bytes)
-
-    def pack(self) -> bytes:
-        return snapshot.encode(self._log.prefix(), self._producers.snapshot(), self._log.state)
-
-    def unpack(self, index: int, term: int, content: bytes) -> None:
-        contents = snapshot.decode(content)
-        if (contents.index, contents.term) != (index, term):
-            raise ValueError("a snapshot of another place than it says")
-        membership.decode(contents.membership)
-        self._producers.begin(index, contents.producers)
-        ours, theirs = self._log.state, contents.state
-        if theirs is not None and (ours is None or ours[0] < theirs[0]):
-            self._log.put_state(*theirs)
-        self._log.reset(contents.prefix, contents.producers)
-        self.has_begun_anew = True
-
-
 class Replica:
     """See the module's head. Times are monotonic milliseconds and never go back."""
 
@@ -174,7 +97,7 @@ class Replica:
         if doubt is not None:
             hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
         self._settings = settings
-        self._followed = _FollowedLog(log, self._producers)
+        self._followed = FollowedLog(log, self._producers)
         self._raft = Raft(seat, self._followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
         self._committed = self._raft.commit_index
@@ -210,7 +133,7 @@ class Replica:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "the disk is nearly full")
         if not raft.may_propose or not raft.serving:
             self._refuse()
-        numbered = _is_of_producer(header)
+        numbered = is_of_producer(header)
         if numbered:
             earlier = self._producers.check(header)
             if earlier is not None:
@@ -487,10 +410,6 @@ def _why_not_trusted(log: Log, hard_state: HardState) -> str | None:
     return None
 
 
-def _is_of_producer(header: BatchHeader) -> bool:
-    return header.producer_id >= 0 and not header.is_control
-
-
 def _restore(log: Log) -> ProducerTable:
     try:
         table = ProducerTable(log.checkpoint_index, log.checkpoint_extra)
@@ -498,6 +417,6 @@ def _restore(log: Log) -> ProducerTable:
         # The checkpoint's own checksum held, so this is a bug or an older layout: begin without.
         table = ProducerTable(log.checkpoint_index)
     for last_index, header in log.replay_headers(log.checkpoint_index + 1):
-        if _is_of_producer(header):
+        if is_of_producer(header):
             table.record(header, header.base_offset, last_index)
     return table

@@ -16,7 +16,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate_broker.raft import changes, election, following, leading, membership, snapshots
+from quorate_broker.raft import (
+    changes,
+    election,
+    following,
+    leading,
+    membership,
+    resting,
+    snapshots,
+)
 from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
@@ -94,7 +102,7 @@ class Raft:
         state = self._state
         if state.leading is None or isinstance(message, HeartbeatReply):
             return
-        leading.wake(state, state.leading)
+        resting.wake(state, state.leading)
 
     def tick(self, now_ms: int) -> None:
         state = self._state
@@ -112,7 +120,7 @@ class Raft:
         state = self._state
         assert state.leading is not None, "only a leader appends"
         assert state.leading.transferee is None, "leadership is being handed over"
-        leading.wake(state, state.leading)
+        resting.wake(state, state.leading)
         state.log.append(buf, header)
         state.leading.appended(state.log.last_index, header.size)
 
@@ -120,7 +128,7 @@ class Raft:
         """Append an entry of this kind, only while leading; its index."""
         state = self._state
         assert state.leading is not None, "only a leader appends"
-        leading.wake(state, state.leading)
+        resting.wake(state, state.leading)
         return state.log.append_internal(kind, state.term, content)
 
     def synced(self) -> None:
@@ -153,7 +161,7 @@ class Raft:
         state = self._state
         self._at(now_ms)
         if state.leading is not None:
-            leading.wake(state, state.leading)
+            resting.wake(state, state.leading)
         else:
             election.wake(state)
 
@@ -164,7 +172,7 @@ class Raft:
         self._at(now_ms)
         if state.leading is None:
             return FOREVER_MS
-        leading.wake(state, state.leading)
+        resting.wake(state, state.leading)
         return leading.ask_round(state, state.leading)
 
     def want_members(self, voters: frozenset[Peer], learners: frozenset[Peer], now_ms: int) -> None:
@@ -177,7 +185,7 @@ class Raft:
         if wanted != state.leading.wanted:
             state.leading.wanted = wanted
             if wanted != state.members:
-                leading.wake(state, state.leading)
+                resting.wake(state, state.leading)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -194,7 +202,7 @@ class Raft:
         chosen = leading.target_of(state, state.leading, target)
         if chosen is None:
             return False
-        leading.wake(state, state.leading)
+        resting.wake(state, state.leading)
         leading.transfer(state, state.leading, chosen)
         return True
 
@@ -206,7 +214,7 @@ class Raft:
             return
         if state.leading is not None:
             if peer in state.leading.followers:
-                leading.wake(state, state.leading)
+                resting.wake(state, state.leading)
                 leading.lost(state, state.leading, peer)
         elif peer == state.leader:
             election.hasten(state)
@@ -364,4 +372,4 @@ class Raft:
         assert now_ms >= state.now_ms, "time went back"
         state.now_ms = now_ms
         if state.leading is not None and state.leading.waking:
-            leading.woken(state, state.leading)
+            resting.woken(state, state.leading)

@@ -9,12 +9,9 @@
 - CheckQuorum: without replies of a majority within `election_max_ms` it steps down.
 - Transfer: proposals are refused, the target catches up, gets TimeoutNow and stands at once.
 - Heartbeats of all groups of a node fall on the same milliseconds, so that they share frames.
-- Rest: when everybody has everything, knows that it is committed, and nothing has happened for a
-  while, heartbeats say so; once all have answered that they rest, there are none until something
-  happens. Whoever wakes gives the others a whole time-out to be heard.
 
 One `replicate` sends what any number of proposals appended. Next: `changes`, which moves the
-group's membership; `following`, the other end.
+group's membership; `resting`, `snapshots`; `following`, the other end.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from quorate_broker.raft import quorum, snapshots
+from quorate_broker.raft import quorum, resting, snapshots
 from quorate_broker.raft.membership import Membership
 from quorate_broker.raft.messages import (
     Append,
@@ -133,13 +130,13 @@ def tick(state: State, leading: Leading) -> None:
     beat(state, leading)
     _forget_left(state, leading)
     _hand_over(state, leading)
-    _rest_if_all_do(state, leading)
+    resting.settle(state, leading)
 
 
 def beat(state: State, leading: Leading) -> None:
     """A heartbeat to everybody now."""
     leading.round_ms = max(state.now_ms, leading.round_ms)
-    may_rest = _may_rest(state, leading)
+    may_rest = resting.may_rest(state, leading)
     for peer, follower in leading.followers.items():
         _send_heartbeat(state, peer, follower, may_rest)
 
@@ -177,46 +174,6 @@ def confirmed_ms(state: State, leading: Leading) -> int:
     the newest asks for a round and waits until this is not before the asking.
     """
     return _reached(state, leading, lambda follower: follower.agreed_ms, leading.round_ms)
-
-
-# ------------------------------------------------------------------------------------------- rest
-
-
-def _may_rest(state: State, leading: Leading) -> bool:
-    last_index = state.log.last_index
-    if (
-        state.now_ms - leading.busy_ms < state.settings.rest_ms
-        or leading.transferee is not None
-        or leading.leaving
-        or not state.commit_index == state.log.synced_index == last_index
-        or leading.wanted not in (None, state.members)
-    ):
-        return False
-    followers = leading.followers.values()
-    return all(each.match == last_index and not each.life for each in followers)
-
-
-def _rest_if_all_do(state: State, leading: Leading) -> None:
-    rested = all(follower.rests for follower in leading.followers.values())
-    leading.resting = rested and _may_rest(state, leading)
-
-
-def wake(state: State, leading: Leading) -> None:
-    """Something happened, or may have."""
-    leading.busy_ms = state.now_ms
-    if leading.resting:
-        leading.resting = False
-        leading.waking = True
-        leading.heartbeat_ms = state.now_ms
-
-
-def woken(state: State, leading: Leading) -> None:
-    """It knows the time again: everybody has a whole time-out from here."""
-    leading.waking = False
-    leading.busy_ms = leading.heartbeat_ms = state.now_ms
-    for follower in leading.followers.values():
-        follower.heard_ms = follower.moved_ms = follower.caught_up_ms = state.now_ms
-        follower.rests = False
 
 
 def deadline_ms(leading: Leading) -> int:
