@@ -435,6 +435,25 @@ def test_a_hole_before_a_later_segment_is_corruption(new_bench: Callable[..., Be
     assert "valid batch behind" in str(bench.open().corrupt)
 
 
+@pytest.mark.parametrize(("left", "is_hole"), [(300, True), (12, True), (8, True), (7, False)])
+def test_the_rest_of_a_sector_with_older_bytes_may_be_the_hole(
+    bench: Bench, left: int, is_hole: bool
+) -> None:
+    """A sector is half old and half new: of a batch that begins there only zeros are left."""
+    sizes = len(bench.append(size=100)) - 100
+    bench.append(size=1_024 - left - 100 - 2 * sizes)
+    bench.checkpoint()
+    begin = bench.log.size_bytes
+    assert -begin % 512 == left
+    bench.append(size=700)
+    bench.append(size=700)
+    bench.sync()
+    bench.overwrite(segment(bench), begin, bytes(left))
+    bench.overwrite(segment(bench), begin + left + 5, b"rot")  # only the header's rest is there
+    log = bench.open()
+    assert (log.corrupt is None) == is_hole
+
+
 def test_fewer_zeros_than_a_sector_are_no_hole(bench: Bench) -> None:
     holed(bench)
     bench.overwrite(segment(bench), 1_536, bytes(511))

@@ -21,8 +21,6 @@ _LEAST_STEP = 64 << 10
 SECTOR = 512
 """What a disk writes wholly or not at all."""
 _NOTHING = bytes(SECTOR)
-_UNTELLING = 12
-"""A batch may begin with almost as many zeros: its offset, and the length that is never 0."""
 _MAGIC_AT = 16
 _MAGIC_BYTE = bytes([batch.MAGIC])
 
@@ -124,24 +122,26 @@ def inspect_rest(disk: Disk, handle: int, begin: int, end: int, least_offset: in
             last_byte = max(last_byte, window + content)
             for found_at in _magic_places(chunk):
                 if _valid_at(disk, handle, window + found_at, least_offset):
-                    is_hole = _has_hole(disk, handle, begin, window + found_at)
+                    is_hole = _has_hole(disk, handle, begin, window + found_at, least_offset)
                     return Rest(last_byte - begin, window + found_at, is_hole)
         at = window + min(_STEP, len(chunk))
     return Rest(last_byte - begin, None)
 
 
-def _has_hole(disk: Disk, handle: int, begin: int, end: int) -> bool:
+def _has_hole(disk: Disk, handle: int, begin: int, end: int, next_offset: int) -> bool:
     """Whether a sector between two positions reads as the zeros that stood there before a write.
 
     Space behind the end of a segment always reads as zeros: it is preallocated, and cut to that
     when it was used before. Rot changes bytes, but leaves no whole sector of zeros.
     """
+    # What a batch begins with, as far as it is known: its offset, and a length that is not 0.
+    written = next_offset.to_bytes(8, "big") + b"\0\0\0\1" + bytes(SECTOR)
     position = begin
     while position < end:
         border = min(end, (position // _STEP + 1) * _STEP)
         chunk = disk.pread(handle, border - position, position)
         first = -position % SECTOR  # what is left of a sector that holds older bytes, too
-        if _UNTELLING < first <= len(chunk) and chunk[:first] == bytes(first):
+        if first <= len(chunk) and chunk[:first] == bytes(first) != written[:first]:
             return True
         for at in range(first, len(chunk) - SECTOR + 1, SECTOR):
             if chunk[at : at + SECTOR] == _NOTHING:
