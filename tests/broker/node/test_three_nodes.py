@@ -1,0 +1,98 @@
+"""Three whole nodes in one loop: what only shows when all the parts of several nodes meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from quorate_broker.cluster import commands
+from quorate_broker.errors import KafkaError
+from quorate_broker.testing.lonely import produce
+from quorate_broker.testing.together import Together, living
+
+EVERYONE = (1, 2, 3)
+
+
+def run(test: Callable[[Together], Awaitable[None]], *overrides: str) -> None:
+    async def main() -> None:
+        async with living(3, *overrides) as together:
+            made = commands.CreateTopics((commands.NewTopic("t", 1, 3),))
+            await together.nodes[1].context.controller(made)
+            await together.until(lambda: len(together.replicas("t")) == 3)
+            await test(together)
+
+    asyncio.run(main())
+
+
+def contents(together: Together) -> list[bytes]:
+    """Of each replica's log, from the start to its end."""
+    found = []
+    for partition in together.replicas("t").values():
+        read = partition.scan(0, 1 << 20, partition.next_offset)
+        found.append(b"".join(bytes(part) for part in read))
+    return found
+
+
+def test_a_leader_that_is_cut_off_is_replaced_and_follows_when_it_is_back() -> None:
+    async def test(together: Together) -> None:
+        old = await together.leader("t", EVERYONE)
+        await produce(together.replicas("t")[old], (b"k", b"before"))
+        others = [i for i in EVERYONE if i != old]
+        for other in others:
+            together.network.cut(old, other)
+        lost = produce(together.replicas("t")[old], (b"k", b"lost"))
+        new = await together.leader("t", others)
+        await produce(together.replicas("t")[new], (b"k", b"after"))
+        together.network.heal()
+        with pytest.raises(KafkaError) as refused:
+            await lost
+        assert refused.value.code.retriable
+        await together.until(lambda: len(set(contents(together))) == 1)
+        assert contents(together)[0].count(b"before") == 1
+        assert contents(together)[0].count(b"after") == 1
+        assert b"lost" not in contents(together)[0]
+
+    run(test)
+
+
+def test_rot_on_one_broker_is_set_aside_and_filled_again_by_the_others() -> None:
+    async def test(together: Together) -> None:
+        leader = await together.leader("t", EVERYONE)
+        values = [b"%d" % number + b"v" * 600 for number in range(8)]
+        for value in values:
+            await produce(together.replicas("t")[leader], (b"k", value))
+        await together.until(lambda: len(set(contents(together))) == 1)
+        sick = next(i for i in EVERYONE if i != leader)
+        partition = together.replicas("t")[sick]
+        first = partition.replica
+        folder = first.log.path
+        together.disks[sick].flip(f"{folder}/{first.log.segments[0].name}", 300)
+        await together.until(lambda: partition.replica is not first)
+        await together.until(lambda: not partition.replica.log.hollow)
+        await together.until(lambda: len(set(contents(together))) == 1)
+        assert together.disks[sick].listdir("/data/retired") != []
+        assert all(contents(together)[0].count(value) == 1 for value in values)
+        assert together.nodes[sick].failure is None
+
+    run(test, "log.segment.bytes=1024", "log.scrub.interval.ms=50")
+
+
+def test_a_broker_without_room_leads_nothing_and_is_not_waited_for() -> None:
+    async def test(together: Together) -> None:
+        leader = await together.leader("t", EVERYONE)
+        disk = together.disks[leader]
+        used = disk.capacity - disk.free_bytes("/")
+        disk.capacity = used + (1 << 19)
+        others = [i for i in EVERYONE if i != leader]
+        new = await together.leader("t", others)
+        await produce(together.replicas("t")[new], (b"k", b"v"))
+        told = together.nodes[new].parts
+        assert told is not None
+        await together.until(lambda: leader in told.leaders.short)
+        disk.capacity = 1 << 40
+        await together.until(lambda: len(set(contents(together))) == 1)
+        await together.until(lambda: leader not in told.leaders.short)
+
+    run(test, f"storage.min.free.bytes={1 << 20}")
