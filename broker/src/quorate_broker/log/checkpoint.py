@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import msgspec
 from crc32c import crc32c
@@ -102,7 +103,32 @@ def _facts(segment: Segment) -> SegmentFacts:
 
 
 def to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
-    """The layout at the checkpoint; indexes are not loaded."""
+    """The layout at the checkpoint; indexes are not loaded. Raises CorruptLogError."""
+    if not _is_in_order(checkpoint):
+        raise CorruptLogError("the checkpoint's segments do not follow each other")
+    try:
+        return _to_layout(checkpoint, index_interval)
+    except (AssertionError, OverflowError) as error:
+        raise CorruptLogError(f"the checkpoint contradicts itself: {error}") from error
+
+
+def _is_in_order(checkpoint: Checkpoint) -> bool:
+    """Each segment holds an offset, but for the last one, which may hold internal entries only."""
+    segments = checkpoint.segments
+    return (
+        all(facts.size > 0 and facts.index_entries >= 0 for facts in segments)
+        and all(
+            left.base_offset < right.base_offset and left.base_index < right.base_index
+            for left, right in pairwise(segments)
+        )
+        and all(
+            facts.base_offset <= checkpoint.next_offset and facts.base_index < checkpoint.next_index
+            for facts in segments
+        )
+    )
+
+
+def _to_layout(checkpoint: Checkpoint, index_interval: int) -> Layout:
     layout = Layout(index_interval)
     layout.start_offset = checkpoint.start_offset
     layout.next_offset = checkpoint.next_offset
@@ -154,7 +180,7 @@ def decode(data: bytes) -> Checkpoint:
         raise CorruptLogError("the checkpoint's checksum does not hold")
     try:
         return msgspec.msgpack.decode(body, type=Checkpoint)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptLogError(f"the checkpoint cannot be read: {error}") from error
 
 

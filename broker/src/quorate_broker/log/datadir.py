@@ -167,11 +167,12 @@ def _begin(disk: Disk, path: str, node: NodeFile) -> NodeFile:
 
 def _encode(node: NodeFile) -> bytes:
     fields = {"format": FORMAT, **asdict(node)}
-    fields["checksum"] = _checksum(fields)
+    fields["checksum"] = checksum(fields)
     return json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def _checksum(fields: dict[str, Any]) -> str:
+def checksum(fields: dict[str, Any]) -> str:
+    """Of all the other fields of node.json."""
     return f"{crc32c(json.dumps(fields, sort_keys=True).encode()):08x}"
 
 
@@ -183,11 +184,11 @@ def read_node(disk: Disk, path: str) -> NodeFile | None:
     try:
         fields = json.loads(read_whole(disk, name))
         found = fields.pop("format")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DataDirError(f"{name} cannot be read ({error}); restore it from a copy") from error
     if found != FORMAT:
         raise DataDirError(f"{name} is of format {found}; this version reads format {FORMAT}")
-    if fields.pop("checksum", None) != _checksum({"format": found, **fields}):
+    if fields.pop("checksum", None) != checksum({"format": found, **fields}):
         raise DataDirError(f"{name} was changed or damaged: its checksum does not hold")
     try:
         return msgspec.convert(fields, NodeFile)

@@ -143,6 +143,8 @@ class SparseIndex:
             if _CRC.unpack_from(data, at + _FIELDS.size)[0] != crc32c(fields):
                 return None
             offset, raft_index, time, position, crc = _FIELDS.unpack(fields)
+            if position <= (index.positions[-1] if at else -1):
+                return None
             index.offsets.append(offset)
             index.indexes.append(raft_index)
             index.times.append(time)

@@ -113,7 +113,7 @@ class StateJournal:
         Raises JournalError when a block is missing that was synced once, and OSError.
         """
         disk.mkdirs(posixpath.dirname(path))
-        states = _replay(read_whole(disk, path)) if disk.exists(path) else {}
+        states = replay(read_whole(disk, path)) if disk.exists(path) else {}
         return cls(disk, path, states)
 
     @property
@@ -196,10 +196,10 @@ def _block(sequence: int, changes: _Changes) -> bytes:
 
 def read_states(disk: Disk, path: str) -> dict[str, TermAndVote] | None:
     """What the journal says, without writing anything; None if there is none. JournalError."""
-    return _replay(read_whole(disk, path)) if disk.exists(path) else None
+    return replay(read_whole(disk, path)) if disk.exists(path) else None
 
 
-def _replay(data: bytes) -> dict[str, TermAndVote]:
+def replay(data: bytes) -> dict[str, TermAndVote]:
     """The states; JournalError when something that must be there is not."""
     states: dict[str, TermAndVote] = {}
     expected: int | None = None
@@ -242,7 +242,7 @@ def _parse(data: bytes, at: int) -> tuple[int, bytes] | None:
 def _apply(states: dict[str, TermAndVote], payload: bytes) -> None:
     try:
         changes = msgspec.msgpack.decode(payload, type=_Changes)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(f"a block of the journal cannot be read: {error}") from error
     for group, state in changes.items():
         if state is None:

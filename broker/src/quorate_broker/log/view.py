@@ -254,7 +254,11 @@ class LogView:
             reader = self._files.reader(segment)
             assert segment.index is not None, "loaded"
             number = segment.index.floor_of_index(index)
-            yield from reader.entries(number, index, max_bytes + segment.index.interval)
+            found = None
+            for found in reader.entries(number, index, max_bytes + segment.index.interval):
+                yield found
+            if found is None:  # else a walk would ask again for ever
+                raise CorruptLogError(f"{segment.name}: its index leads past index {index}")
         except CorruptLogError as error:
             self.corrupt = f"{self._path}: {error}"
             raise

@@ -1,0 +1,68 @@
+"""Every reader of foreign bytes under atheris: briefly here, for ten minutes each in the long run.
+
+A run starts from the corpus beside this file and from a fixed seed, so the short one always does
+the same. A crash, an input that takes 10 s, or 1 GB of memory fails it, with the input in the
+output; that input then goes to the corpus, and what it showed becomes a test of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from quorate_broker.testing.fuzzing.targets import TARGETS
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+MINUTES = 10
+RUNS = dict.fromkeys(TARGETS, 4_000) | dict.fromkeys(("checkpoint", "index", "rot"), 300)
+RUNS |= dict.fromkeys(("segment", "node", "journal"), 1_000)
+
+
+def fuzz(target: str, folder: pathlib.Path, *options: str) -> None:
+    """Run it; what it learns goes to `folder`, what breaks it into the failure's text."""
+    learnt = folder / "learnt"
+    learnt.mkdir()
+    command = [sys.executable, "-m", "quorate_broker.testing.fuzzing", target, str(learnt)]
+    limits = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=2048", "-verbosity=0")
+    done = subprocess.run(
+        [*command, str(CORPUS / target), *limits, *options],
+        capture_output=True,
+        cwd=folder,
+        check=False,
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+    )
+    broken = {path.name: path.read_bytes() for path in folder.glob("*-*") if path.is_file()}
+    shutil.rmtree(learnt)
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    assert done.returncode == 0, f"{broken}\n{text[-4_000:]}"
+    assert not broken
+
+
+def test_each_target_has_a_corpus_and_each_corpus_a_target() -> None:
+    assert {path.name for path in CORPUS.iterdir()} == set(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_that_was_found_breaks_a_reader_again(target: str) -> None:
+    inputs = sorted((CORPUS / target).iterdir())
+    assert inputs
+    for path in inputs:
+        TARGETS[target](path.read_bytes())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_reader_says_no_to_what_it_cannot_read(target: str, tmp_path: pathlib.Path) -> None:
+    fuzz(target, tmp_path, f"-runs={RUNS[target]}", "-seed=1")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(60 * MINUTES + 300)
+@pytest.mark.parametrize("target", TARGETS)
+def test_ten_minutes_find_nothing_that_breaks_a_reader(target: str, tmp_path: pathlib.Path) -> None:
+    fuzz(target, tmp_path, f"-max_total_time={60 * MINUTES}")
