@@ -339,7 +339,7 @@ class Host:
         self._ended = (-1, 0)
         self._log = None
         self.is_a_comer = True
-        self.is_rotten = self._is_doubted = False
+        self.is_rotten = self._is_doubted = self._wants_aside = False
         self.durable_term = 0
         self._is_hollow = True
         self.disk = SimDisk(self._world.dice)
