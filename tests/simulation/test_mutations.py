@@ -31,6 +31,9 @@ PINNED: dict[Mutation, tuple[int, ...]] = {
     mutations.candidate_remembers_what_matched: (19, 48, 64, 135),
     mutations.failed_replica_is_always_due: (0, 1, 3, 5),
     mutations.followers_hint_is_a_border_of_ours: (),
+    mutations.emptied_disk_keeps_its_identity: (4, 10, 11),
+    mutations.hollow_replicas_vote: (11, 17, 38),
+    mutations.unheard_voters_are_ready: (219,),
 }
 
 

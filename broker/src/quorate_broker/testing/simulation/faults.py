@@ -73,9 +73,8 @@ class Faults:
         world.network.clogged.clear()
         for host in world.hosts:
             host.heal()
-            if host.is_failed:
+            while host.is_failed or not host.is_up:
                 host.kill()
-            while not host.is_up:
                 host.start()
             host.scrub()
 

@@ -141,6 +141,10 @@ class Host:
         assert isinstance(log, ObservedLog)
         return journal, log
 
+    @property
+    def founders(self) -> tuple[Peer, ...]:
+        return self._world.founders
+
     def _founding(self, journal: StateJournal) -> bytes | None:
         """Who founds the group knows its members; whoever comes later, or again, is told them."""
         founders = self._world.founders
@@ -339,7 +343,7 @@ class Host:
         self._ended = (-1, 0)
         self._log = None
         self.is_a_comer = True
-        self.is_rotten = self._is_doubted = self._wants_aside = False
+        self.is_rotten = self._is_doubted = False
         self.durable_term = 0
         self._is_hollow = True
         self.disk = SimDisk(self._world.dice)

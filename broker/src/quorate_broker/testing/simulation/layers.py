@@ -23,6 +23,8 @@ SEEN_SOON = (
     "joined a group",
     "offset committed",
     "exit",
+    "wiped",
+    "join",
 )
 """What 200 seeds of whole brokers must meet."""
 SEEN_LATER = ("EIO in sync", "EIO in pwrite", "reassigned", "exit with an error")

@@ -14,15 +14,24 @@ from collections.abc import Callable
 from typing import Protocol
 
 from quorate_broker.log import scan
+from quorate_broker.log.log import Log
 from quorate_broker.log.reader import SegmentReader
 from quorate_broker.partition.producers import ProducerTable, Written
-from quorate_broker.raft import election, following, leading, quorum
+from quorate_broker.raft import (
+    changes,
+    election,
+    following,
+    leading,
+    membership,
+    progress,
+)
 from quorate_broker.raft.core import Raft
 from quorate_broker.raft.leading import Leading
 from quorate_broker.raft.messages import Append, AppendReply, HardState, Message, Peer
 from quorate_broker.raft.ports import RaftLog
 from quorate_broker.raft.state import Role, State
 from quorate_broker.testing.simulation.batch import run_core
+from quorate_broker.testing.simulation.host import Host
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader
 
@@ -39,6 +48,10 @@ class Patch(Protocol):
 Mutation = Callable[[Patch], None]
 
 
+def _match(follower: progress.Progress) -> int:
+    return follower.match
+
+
 def vote_is_said_before_it_is_on_disk(patch: Patch) -> None:
     def release(state: State) -> list[tuple[Peer, Message]]:
         state.durable, durable = state.hard, state.durable
@@ -52,8 +65,7 @@ def vote_is_said_before_it_is_on_disk(patch: Patch) -> None:
 
 def older_terms_are_committed_by_counting(patch: Patch) -> None:
     def advance(state: State, leader: Leading) -> None:
-        matches = [follower.match for follower in leader.followers.values()]
-        index = quorum.reached([*matches, state.log.synced_index])
+        index = leading._reached(state, leader, _match, state.log.synced_index)
         if index > state.commit_index:
             state.commit(index)
             leader.committed(index)
@@ -83,8 +95,7 @@ def follower_acknowledges_before_its_sync(patch: Patch) -> None:
 
 def leader_counts_itself_before_its_sync(patch: Patch) -> None:
     def advance(state: State, leader: Leading) -> None:
-        matches = [follower.match for follower in leader.followers.values()]
-        index = quorum.reached([*matches, state.log.last_index])
+        index = leading._reached(state, leader, _match, state.log.last_index)
         if index > state.commit_index and index >= leader.term_start:
             state.commit(index)
             leader.committed(index)
@@ -170,6 +181,36 @@ def followers_hint_is_a_border_of_ours(patch: Patch) -> None:
     patch.setattr(leading, "_agreed", agreed)
 
 
+def who_is_left_out_never_stands(patch: Patch) -> None:
+    def may_stand(state: State) -> bool:
+        return not state.log.hollow and any(state.me in voters for voters in state.halves)
+
+    patch.setattr(State, "may_stand", property(may_stand))
+
+
+def unheard_voters_are_ready(patch: Patch) -> None:
+    def is_ready(state: State, leader: Leading, peer: Peer) -> bool:
+        follower = leader.followers.get(peer)
+        if follower is not None and follower.agreed_ms == progress.NEVER_MS:
+            return not follower.life and follower.match >= state.members_index
+        return original(state, leader, peer)
+
+    original = changes.is_ready
+    patch.setattr(changes, "is_ready", is_ready)
+
+
+def emptied_disk_keeps_its_identity(patch: Patch) -> None:
+    """An empty disk under the old name, and nobody is told that it was replaced."""
+    patch.setattr(Host, "_next_peer", lambda host: host.peer)
+    patch.setattr(Host, "_founding", lambda host, _: membership.of(host.founders).encode())
+
+
+def hollow_replicas_vote(patch: Patch) -> None:
+    patch.setattr(Log, "hollow", property(lambda _: False))
+
+
+RARE: tuple[Mutation, ...] = (who_is_left_out_never_stands,)
+"""It takes the meeting of several faults; a transcript replays it."""
 CORE: tuple[Mutation, ...] = (
     vote_is_said_before_it_is_on_disk,
     older_terms_are_committed_by_counting,
@@ -188,6 +229,9 @@ CORE: tuple[Mutation, ...] = (
     candidate_remembers_what_matched,
     failed_replica_is_always_due,
     followers_hint_is_a_border_of_ours,
+    unheard_voters_are_ready,
+    emptied_disk_keeps_its_identity,
+    hollow_replicas_vote,
 )
 
 

@@ -52,7 +52,7 @@ class Client:
         self.history = history
         self.name = name
         self.is_stopped = False
-        self._nodes = nodes
+        self.nodes = nodes
         self._connections: dict[int, KafkaClient] = {}
         self._leaders: dict[tuple[str, int], int] = {}
         self._dice = random.Random(cluster.dice.getrandbits(64))
@@ -76,7 +76,7 @@ class Client:
             connection.writer.transport.abort()
 
     def anybody(self) -> int:
-        return self._dice.randint(1, self._nodes)
+        return self._dice.randint(1, self.nodes)
 
     async def pause(self, low_s: float = 0.05, high_s: float = 0.3) -> None:
         await asyncio.sleep(self._dice.uniform(low_s, high_s))
@@ -335,7 +335,7 @@ class Admin(Client):
             match number % 3:
                 case 0:
                     async with asyncio.timeout(5):
-                        await self.make(f"scratch-{number}", 1, 1)
+                        await self.make(f"scratch-{number}", 1, min(3, self.nodes))
                 case 1:
                     request = delete_topics.DeleteTopicsRequest(
                         topic_names=[f"scratch-{number - 1}"], timeout_ms=2_000
@@ -350,8 +350,8 @@ class Admin(Client):
 
     async def _reassign(self) -> None:
         """To as many brokers as before, but others, or in another order."""
-        count = min(3, self._nodes)
-        replicas = self._dice.sample(range(1, self._nodes + 1), count)
+        count = min(3, self.nodes)
+        replicas = self._dice.sample(range(1, self.nodes + 1), count)
         partition = alter_partition_reassignments.ReassignablePartition(
             partition_index=self._dice.randrange(self.cluster.options.partitions),
             replicas=replicas,

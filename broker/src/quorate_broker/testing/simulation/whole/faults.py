@@ -19,6 +19,7 @@ KINDS = (
     "slow_disk",
     "clock_jump",
     "admin",
+    "wipe",
 )
 
 
@@ -26,11 +27,16 @@ class Faults:
     """The bad luck of a run."""
 
     def __init__(
-        self, cluster: Cluster, machines: list[Machine], meddle: Callable[[], None]
+        self,
+        cluster: Cluster,
+        machines: list[Machine],
+        meddle: Callable[[], None],
+        is_whole: Callable[[], bool],
     ) -> None:
         self._cluster = cluster
         self._machines = machines
         self._meddle = meddle
+        self._is_whole = is_whole
         self._is_over = False
         self._weights = [getattr(cluster.options, kind) for kind in KINDS]
 
@@ -104,6 +110,15 @@ class Faults:
         left_us = self._cluster.options.chaos_us - self._cluster.scheduler.now_us
         duration_us = min(left_us, self._cluster.dice.choice((300_000, 2_000_000, 5_000_000)))
         machine.paused_until_us = self._cluster.scheduler.now_us + max(0, duration_us)
+
+    def _wipe(self) -> None:
+        """A volume is lost, where every replica has a sound copy on a majority (fault atlas)."""
+        machine = self._any()
+        if len(self._machines) < 3 or not self._is_whole():
+            return
+        machine.kill()
+        machine.wipe()
+        self._cluster.seen["wiped"] += 1
 
     def _slow_disk(self) -> None:
         now_us = self._cluster.scheduler.now_us

@@ -217,6 +217,12 @@ class Machine:
             self._abandon(self.loop, is_silent=True)
         self.disk.crash()
 
+    def wipe(self) -> None:
+        """Another disk, empty: somebody else under the same number."""
+        assert self.loop is None
+        self.disk = SimDisk(self._cluster.dice)
+        self._cluster.trace(f"{self.node_id} has an empty disk")
+
     # ---------------------------------------------------------------------------------------- disk
 
     def later(self, loop: VirtualLoop, event: Callable[[], None]) -> None:

@@ -41,6 +41,7 @@ class Options:
     slow_disk: int
     clock_jump: int
     admin: int
+    wipe: int
 
     chaos_us: int
 
@@ -83,5 +84,6 @@ def draw(dice: random.Random) -> Options:
         slow_disk=dice.choice((0, 0, 1)),
         clock_jump=dice.choice((0, 1)),
         admin=dice.choice((0, 1, 2)),
+        wipe=dice.choice((0, 0, 2)),
         chaos_us=dice.choice((8_000_000, 12_000_000)),
     )

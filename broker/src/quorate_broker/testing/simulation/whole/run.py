@@ -68,7 +68,7 @@ class WholeSimulation:
         self._meddled = 0
         self._leaders: dict[tuple[str, int], int] = {}
         self._failure: BaseException | None = None
-        self.faults = Faults(self.cluster, self.machines, self._meddle)
+        self.faults = Faults(self.cluster, self.machines, self._meddle, self._is_whole)
 
     @property
     def _partitions(self) -> int:
@@ -97,6 +97,8 @@ class WholeSimulation:
             self._client(member.run())
         self.cluster.fabric.is_faulty = True
         self.faults.begin()
+        if self.options.joins:
+            self.scheduler.after(self.options.chaos_us // 3, self._join)
         self._pass(began_us + self.options.chaos_us - self.scheduler.now_us)
         self._trace("heal")
         self.faults.heal()
@@ -142,6 +144,23 @@ class WholeSimulation:
         return all(machine.is_serving for machine in self.machines)
 
     where = ""
+
+    def _is_whole(self) -> bool:
+        """Every replica is there, in sync with its leader, and one of three."""
+        if not all(machine.is_serving for machine in self.machines):
+            return False
+        for partitions in self._groups().values():
+            leaders = [each.replica for each in partitions if each.replica.serving]
+            if len(leaders) != 1:
+                return False
+            members = leaders[0].members
+            if members.joint or members.learners or len(partitions) != len(members.voters):
+                return False
+            if len(leaders[0].in_sync) < len(members.voters) or len(members.voters) < 3:
+                return False
+            if any(each.replica.log.hollow for each in partitions):
+                return False
+        return True
 
     def _groups(self) -> dict[str, list[Partition]]:
         found: dict[str, list[Partition]] = {}
@@ -228,9 +247,17 @@ class WholeSimulation:
         if not task.cancelled() and task.exception() is not None and self._failure is None:
             self._failure = task.exception()
 
+    def _join(self) -> None:
+        """One more broker, with an empty disk: its seeds have formed a cluster."""
+        newcomer = Machine(self.cluster, len(self.machines) + 1, self.options.nodes)
+        self.machines.append(newcomer)
+        self.seen["join"] += 1
+        newcomer.start()
+
     def _meddle(self) -> None:
         self._client(self._admin.meddle(self._meddled))
         self._meddled += 1
+        self._admin.nodes = sum(machine.is_serving for machine in self.machines) or 1
 
     def _trace(self, what: str) -> None:
         line = f"{self.scheduler.now_us / 1_000_000:.6f} {what}"
