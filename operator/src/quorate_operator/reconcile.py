@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Mapping
+from typing import Final, TypeVar
 
 import pydantic
 
@@ -62,6 +62,7 @@ CHILD_KINDS: Final = (
     "PodDisruptionBudget",
     "StatefulSet",
 )
+T = TypeVar("T")
 LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -148,20 +149,16 @@ class Reconciler:
 
     async def _observe(self, key: Key, views: Mapping[str, View]) -> Observed | None:
         selector = selector_text(key)
-        try:
-            async with asyncio.TaskGroup() as group:
-                cluster = group.create_task(self._kube.get(model.KIND, key.namespace, key.name))
-                lists = [
-                    group.create_task(self._kube.all(kind, key.namespace, selector))
-                    for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim")
-                ]
-        except BaseExceptionGroup:
-            _raise_if_cancelled()
-            raise
-        found = cluster.result()
+        async with asyncio.TaskGroup() as group:
+            cluster = group.create_task(_said(self._kube.get(model.KIND, key.namespace, key.name)))
+            lists = [
+                group.create_task(_said(self._kube.all(kind, key.namespace, selector)))
+                for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim")
+            ]
+        found = _answer(cluster.result())
         if found is None:
             return None
-        *children, pods, volumes = [task.result() for task in lists]
+        *children, pods, volumes = [_answer(task.result()) for task in lists]
         running = tuple(pod for pod in map(reading.pod, pods) if pod is not None)
         return Observed(
             key=key,
@@ -330,12 +327,22 @@ class Reconciler:
             LOGGER.warning("%s: event %s is lost: %s", observed.key, event.reason, error.message)
 
 
-def _raise_if_cancelled() -> None:
-    """A TaskGroup of Python 3.11 and 3.12 forgets that it was cancelled when one of its tasks
-    fails in the same moment: whoever wanted to stop would wait forever."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+async def _said(call: Awaitable[T]) -> T | KubeError:
+    """The answer, or why there is none, as a value.
+
+    A TaskGroup of Python 3.11 and 3.12 in which a task fails in the moment in which the group is
+    cancelled forgets the one or the other: whoever wanted to stop would wait forever.
+    """
+    try:
+        return await call
+    except KubeError as error:
+        return error
+
+
+def _answer(said: T | KubeError) -> T:
+    if isinstance(said, KubeError):
+        raise said
+    return said
 
 
 def _event(observed: Observed, event: Event, suffix: str) -> Json:

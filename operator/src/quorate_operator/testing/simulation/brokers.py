@@ -22,6 +22,7 @@ from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.kubernetes import Cluster
 
 NOBODY: Final = -1
+CATCH_UP_S: Final = 5.0
 
 
 @dataclasses.dataclass
@@ -37,6 +38,8 @@ class Process:
     view: View | None = None
     """What the operator last heard of it."""
     heard_s: float = 0.0
+    retired: bool = False
+    """It has left the cluster; only another process on that disk may come in again."""
 
 
 @dataclasses.dataclass
@@ -61,6 +64,8 @@ class Brokers:
         self.formed = ""
         self.members: dict[int, str] = {}
         """Node id to the disk it was admitted with."""
+        self.voters: dict[int, float] = {}
+        """Members to when they vote: who comes is a learner until it has caught up."""
         self.draining: set[int] = set()
         self.leader = NOBODY
         self.term = 0
@@ -97,7 +102,7 @@ class Brokers:
         self._lost(node_id)
 
     def transfer(self, to: int) -> None:
-        if to not in self.alive() or to not in self.members:
+        if to not in self.alive() or self.voters.get(to, math.inf) > _now():
             raise AdminError(f"broker {to} cannot lead")
         self.leader, self.term = to, self.term + 1
 
@@ -173,6 +178,7 @@ class Brokers:
         if len(up) < workload["spec"]["replicas"] or not up:
             return
         self.formed, self.members = "id-1", up
+        self.voters = dict.fromkeys(up, 0.0)
         ids = sorted(up)
         for number in range(self._wanted_partitions):
             size = min(len(ids), self._random.choice((1, 3, 3, 3)))
@@ -180,10 +186,13 @@ class Brokers:
             self.groups[f"kafka/orders/{number}"] = Group(replicas, set(replicas), size)
 
     def _elect(self) -> None:
-        alive = self.alive() & set(self.members)
-        if self.leader not in alive or 2 * len(alive) <= len(self.members):
+        voters = {node_id for node_id, since_s in self.voters.items() if since_s <= _now()}
+        alive = self.alive() & voters
+        for node_id in set(self.voters) - voters - self.alive():
+            self.voters[node_id] = _now() + CATCH_UP_S
+        if self.leader not in alive or 2 * len(alive) <= len(voters):
             self.leader = NOBODY
-        if self.leader == NOBODY and 2 * len(alive) > len(self.members):
+        if self.leader == NOBODY and 2 * len(alive) > len(voters):
             if self._random.random() < 0.4:
                 self.leader, self.term = self._random.choice(sorted(alive)), self.term + 1
         elif alive and self._random.random() < self.flips:
@@ -195,10 +204,11 @@ class Brokers:
             return
         for one in self.processes.values():
             known = self.members.get(one.node_id)
-            if one.up and known != one.disk and self._random.random() < 0.3:
+            if one.up and not one.retired and known != one.disk and self._random.random() < 0.3:
                 if known is not None:
                     self._lost(one.node_id)
                 self.members[one.node_id] = one.disk
+                self.voters[one.node_id] = _now() + CATCH_UP_S
 
     def _lost(self, node_id: int) -> None:
         for group in self.groups.values():
@@ -230,6 +240,9 @@ class Brokers:
             if not self.holds(node_id) and self._random.random() < 0.3:
                 self.draining.discard(node_id)
                 self.members.pop(node_id, None)
+                self.voters.pop(node_id, None)
+                for one in self.processes.values():
+                    one.retired = one.retired or one.node_id == node_id
 
     def _move(self, group: Group, node_id: int) -> None:
         """Whole: the new replica is in sync before the old one goes."""
@@ -297,13 +310,14 @@ class Brokers:
 
 
 class ModelAdmin:
-    """`admin.Admin` over the model."""
+    """`admin.Admin` over the model; `silence` is the chance that a call is not answered."""
 
-    def __init__(self, brokers: Brokers, source: random.Random, trouble_s: float) -> None:
+    def __init__(
+        self, brokers: Brokers, source: random.Random, silence: Callable[[], float]
+    ) -> None:
         self._brokers = brokers
         self._random = source
-        self.silence = trouble_s
-        """Chance that a call is not answered."""
+        self._silence = silence
 
     async def survey(self, host: str) -> Survey | None:
         if not await self._reached(host) or self._brokers.leader == NOBODY:
@@ -324,7 +338,7 @@ class ModelAdmin:
 
     async def _reached(self, host: str) -> bool:
         await asyncio.sleep(self._random.uniform(0, 0.2))
-        if self._random.random() < self.silence:
+        if self._random.random() < self._silence():
             return False
         node_id = int(host.partition(".")[0].rpartition("-")[2]) + 1
         return node_id in self._brokers.alive()

@@ -44,12 +44,14 @@ class Laws:
 
     def _restart(self, node_id: int, pod: Json) -> None:
         self.restarts += 1
-        serving = node_id in self._brokers.alive() and node_id in self._brokers.members
-        if not serving:
-            return
+        (ready,) = pod["status"]["conditions"]
+        if ready["status"] != "True":
+            return  # it served nobody, by our hand or not
         others = [name for other, name in self._taken_down.items() if other != node_id]
         if others:
-            raise Breach(f"{pod['metadata']['name']} was taken down while {others} were")
+            raise Breach(
+                f"{pod['metadata']['name']} was taken down while {others} were: {pod['status']}"
+            )
         self._taken_down[node_id] = pod["metadata"]["name"]
 
     def _removal(self, node_id: int, name: str) -> None:

@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import logging
 import random
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from quorate_operator.facts import DefaultImage
@@ -35,6 +36,7 @@ KEY: Final = Key(NAMESPACE, "orders")
 STORM_S: Final = 400.0
 CALM_S: Final = 600.0
 QUIET_S: Final = 60.0
+Deed = Callable[["World"], bool]
 SIZES: Final = (1, 3, 3, 3, 5)
 
 
@@ -51,8 +53,11 @@ class Report:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, *, storm_s: float = STORM_S) -> None:
+    def __init__(
+        self, seed: int, *, storm_s: float = STORM_S, deeds: Sequence[Deed] | None = None
+    ) -> None:
         self.random = random.Random(seed)
+        self._deeds = deeds or DEEDS
         self.report = Report(seed)
         self._storm_s = storm_s
         self._calm = False
@@ -118,7 +123,7 @@ class World:
         pace_s = self.random.choice((5.0, 15.0, 40.0))
         while asyncio.get_running_loop().time() < began_s + self._storm_s:
             await asyncio.sleep(self.random.expovariate(1 / pace_s))
-            deed = self.random.choice(_DEEDS)
+            deed = self.random.choice(self._deeds)
             if deed(self):
                 self.saw(deed.__name__.strip("_"))
                 self.note(deed.__name__.strip("_").replace("_", " "))
@@ -264,7 +269,7 @@ class World:
         return True
 
 
-_DEEDS: Final = (
+DEEDS: Final = (
     World._changes_the_image,
     World._changes_the_configuration,
     World._changes_the_number,
@@ -306,6 +311,7 @@ class Operator:
             while True:
                 self._task = group.create_task(self._process())
                 await asyncio.wait([self._task])
+                self._world.note(f"{self._name} ended")
                 self.lease = None
                 await asyncio.sleep(self._world.random.uniform(0.5, 10))
 
@@ -315,10 +321,11 @@ class Operator:
             self.api, (NAMESPACE, "quorate-operator"), self._name, loop.VirtualClock()
         )
         self.api.may_write = self.lease.may_write
-        admin = ModelAdmin(world.brokers, world.random, world.silence)
+        admin = ModelAdmin(world.brokers, world.random, lambda: world.silence)
         image = DefaultImage("quorate-broker", "0.1.0")
         reconciler = Reconciler(self.api, admin, image, loop.VirtualClock())
         await self.lease.acquire()
+        world.note(f"{self._name} is active")
         with contextlib.suppress(LeaseLost):
             try:
                 async with asyncio.TaskGroup() as group:
@@ -348,14 +355,23 @@ class Operator:
         world.note(f"{self._name}: {self.api.writes[-1]}")
 
 
-def run(seed: int, *, storm_s: float = STORM_S) -> Report:
-    """One seed from its beginning to its end."""
-    world = World(seed, storm_s=storm_s)
+def run(seed: int, *, storm_s: float = STORM_S, deeds: Sequence[Deed] | None = None) -> Report:
+    """One seed from its beginning to its end; `deeds`: only these, instead of all."""
+    world = World(seed, storm_s=storm_s, deeds=deeds)
     logging.disable(logging.CRITICAL)
     try:
         loop.run(world.live())
     except* Breach as breaches:
-        world.report.breach = str(breaches.exceptions[0])
+        world.report.breach = "; ".join(_sentences(breaches))
     finally:
         logging.disable(logging.NOTSET)
     return world.report
+
+
+def _sentences(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """Of all breaches, however deep."""
+    return [
+        sentence
+        for one in group.exceptions
+        for sentence in (_sentences(one) if isinstance(one, BaseExceptionGroup) else [str(one)])
+    ]
