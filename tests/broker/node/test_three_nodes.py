@@ -9,6 +9,7 @@ import pytest
 
 from quorate_broker.cluster import commands
 from quorate_broker.errors import KafkaError
+from quorate_broker.partition.replica import CorruptReplica
 from quorate_broker.testing.lonely import produce
 from quorate_broker.testing.together import Together, living
 
@@ -96,3 +97,27 @@ def test_a_broker_without_room_leads_nothing_and_is_not_waited_for() -> None:
         await together.until(lambda: leader not in told.leaders.short)
 
     run(test, f"storage.min.free.bytes={1 << 20}")
+
+
+@pytest.mark.parametrize("who", ["leader", "follower"])
+def test_a_broker_whose_metadata_rots_is_filled_again_and_goes_on(who: str) -> None:
+    """Blind for a moment, it need not end: the others have what it had."""
+
+    async def test(together: Together) -> None:
+        parts = {i: node.parts for i, node in together.nodes.items()}
+        leads = [i for i, one in parts.items() if one is not None and one.controller.leads]
+        sick = leads[0] if who == "leader" else next(i for i in EVERYONE if i not in leads)
+        mine = parts[sick]
+        assert mine is not None
+        metadata = mine.controller.partition
+        first = metadata.replica
+        metadata.fail(CorruptReplica("rot"))
+        await together.until(lambda: metadata.replica is not first)
+        made = commands.CreateTopics((commands.NewTopic("later", 1, 3),))
+        await together.nodes[sick].context.controller(made)
+        await together.until(lambda: len(together.replicas("later")) == 3)
+        await together.until(lambda: not metadata.replica.log.hollow)
+        assert together.nodes[sick].failure is None
+        assert metadata.replica.error is None
+
+    run(test)
