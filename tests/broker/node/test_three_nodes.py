@@ -121,3 +121,28 @@ def test_a_broker_whose_metadata_rots_is_filled_again_and_goes_on(who: str) -> N
         assert metadata.replica.error is None
 
     run(test)
+
+
+def test_a_broker_whose_metadata_rots_begins_from_a_snapshot_where_the_log_is_trimmed() -> None:
+    async def test(together: Together) -> None:
+        context = together.nodes[1].context
+        for number in range(60):
+            made = commands.NewTopic(f"topic-{number}", 1, 1, config={"segment.bytes": "4096"})
+            await context.controller(commands.CreateTopics((made,)))
+        parts = {i: node.parts for i, node in together.nodes.items()}
+        logs = {i: one.controller.partition for i, one in parts.items() if one is not None}
+        await together.until(lambda: all(log.replica.log.first_index > 0 for log in logs.values()))
+        leader = next(i for i, one in parts.items() if one is not None and one.controller.leads)
+        sick = next(i for i in EVERYONE if i != leader)
+        first = logs[sick].replica
+        logs[sick].fail(CorruptReplica("rot"))
+        await together.until(lambda: logs[sick].replica is not first)
+        await together.until(lambda: not logs[sick].replica.log.hollow)
+        assert logs[sick].replica.log.first_index > 0
+        await context.controller(commands.CreateTopics((commands.NewTopic("later", 1, 3),)))
+        await together.until(lambda: len(together.replicas("later")) == 3)
+        nodes = together.nodes.values()
+        await together.until(lambda: len({node.context.image.encode() for node in nodes}) == 1)
+        assert together.nodes[sick].failure is None
+
+    run(test, "metadata.log.max.record.bytes.between.snapshots=1024")
