@@ -259,6 +259,20 @@ def test_lines_are_told_what_changed_and_seeds_keep_their_own_address() -> None:
     assert node.told == [(Peer(4, "disk-4"),), (4,)]
 
 
+def test_a_broker_that_metadata_here_does_not_know_yet_tells_where_it_is_itself() -> None:
+    node = Node()
+    neighbours = Neighbours(cast(Any, node), [1, 2, 3])
+    for _ in range(2):
+        neighbours.heard(4, ("four", 4), node.image)
+        neighbours.heard(2, ("elsewhere", 2), node.image)
+        neighbours.look(node.image)
+    assert node.told == [(4, "four", 4)]
+    node.do(commands.AdmitBroker(4, "disk-4", "moved", 5, records.FEATURE_LEVEL))
+    neighbours.look(node.image)
+    neighbours.heard(4, ("four", 4), node.image)
+    assert node.told == [(4, "four", 4), (4, "moved", 5)]
+
+
 # --------------------------------------------------------------------------------------- steering
 
 

@@ -41,6 +41,8 @@ class Gossiping:
         self._leaders = leaders
         self._flank = flank
         self._changed = changed
+        self.address: tuple[str, int] | None = None
+        """Where other brokers reach this one."""
         self._loop = asyncio.get_running_loop()
         self._news: dict[str, Lead] = {}
         self._turn = 0
@@ -83,8 +85,8 @@ class Gossiping:
     def tell_flanking(self) -> None:
         self._tell(())
 
-    def hear(self, teller: int, body: memoryview) -> None:
-        """What another broker told. Raises msgspec.MsgspecError."""
+    def hear(self, teller: int, body: memoryview) -> tuple[str, int] | None:
+        """What another broker told; where it says it is reached. Raises msgspec.MsgspecError."""
         gossip = msgspec.msgpack.decode(body, type=Gossip)
         for lead in gossip.leads:
             self._leaders.learn(lead)
@@ -94,6 +96,7 @@ class Gossiping:
         if gossip.full:
             self._wake_unclaimed(teller, gossip.leads)
         self._flank.hear(gossip.flanking, gossip.term)
+        return gossip.address
 
     def _wake_unclaimed(self, teller: int, leads: Iterable[Lead]) -> None:
         claimed = {lead.group: lead.term for lead in leads}
@@ -114,5 +117,7 @@ class Gossiping:
 
     def _tell(self, leads: Iterable[Lead], full: bool = False) -> None:
         short = self._peers.me.node_id in self._leaders.short
-        gossip = Gossip(tuple(leads), self._flank.gossip(), self._flank.term, full, short)
+        gossip = Gossip(
+            tuple(leads), self._flank.gossip(), self._flank.term, full, short, self.address
+        )
         self._peers.broadcast(msgspec.msgpack.encode(gossip))

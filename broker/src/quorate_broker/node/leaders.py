@@ -34,6 +34,7 @@ class Gossip(msgspec.Struct, frozen=True):
 
     `flanking` is None from everyone but the metadata leader; `term` is the term of its leadership.
     `full`: `leads` is everything that the broker leads. `short`: its disk is about to be full.
+    `address`: where it is reached by other brokers.
     """
 
     leads: tuple[Lead, ...] = ()
@@ -41,6 +42,7 @@ class Gossip(msgspec.Struct, frozen=True):
     term: int = -1
     full: bool = False
     short: bool = False
+    address: tuple[str, int] | None = None
 
 
 _NOBODY = Leadership()

@@ -307,6 +307,8 @@ class Node:
         self._transfers = Transfers(shelf, self._peers, self._clock)
         changed = self._view.refresh_soon
         self._gossip = Gossiping(shelf, self._peers, self._leaders, flank, changed)
+        rpc = self._settings.rpc_advertised
+        self._gossip.address = (rpc.host, rpc.port)
         self._flank = flank
         self._requests.attach(parts, flank, self._transfers)
         self._view.attach(parts, flank, self._transfers)
@@ -436,7 +438,10 @@ class Node:
             return
         before = self._leaders.version
         try:
-            self._gossip.hear(sender.node_id, body)
+            address = self._gossip.hear(sender.node_id, body)
+            if address is not None and self._parts is not None:
+                image = self._parts.controller.image
+                self._neighbours.heard(sender.node_id, address, image)
         except msgspec.MsgspecError as error:
             log.warning("unreadable gossip from broker %d: %s", sender.node_id, error)
         if self._leaders.version != before:
