@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -162,6 +163,63 @@ def test_a_fourth_broker_joins_three_that_serve(growing: Cluster) -> None:
     eventually(lambda: state(growing, "t")["leader_id"] == 4, "the preferred replica leads")
     produce(growing, "t", 100)
     assert consume(growing, "t") == 600
+
+
+class Stream(threading.Thread):
+    """Numbers, one after the other, and which of them were acknowledged."""
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        super().__init__()
+        self.acknowledged: set[bytes] = set()
+        self.failed: list[Any] = []
+        self.sent = 0
+        self._topic = topic
+        self._ended = threading.Event()
+        self._producer = confluent_kafka.Producer(
+            {"bootstrap.servers": cluster.bootstrap, "enable.idempotence": True}
+        )
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005):
+            value = str(self.sent).encode()
+            self._producer.produce(self._topic, value, partition=0, on_delivery=self._told)
+            self._producer.poll(0)
+            self.sent += 1
+        assert self._producer.flush(60) == 0
+
+    def _told(self, error: Any, message: Any) -> None:
+        if error is None:
+            self.acknowledged.add(message.value())
+        else:
+            self.failed.append(error)
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def test_nothing_acknowledged_is_lost_while_a_partition_moves_and_its_leaders_are_killed(
+    growing: Cluster,
+) -> None:
+    growing.start(4)
+    growing.wait_ready(4)
+    create(growing, "t", [1, 2, 3])
+    stream = Stream(growing, "t")
+    stream.start()
+    place = kafka.TopicPartition("t", 0)
+    for target in ([4, 1, 2], [3, 4, 1], [2, 3, 4]):
+        admin = kafka.KafkaAdminClient(bootstrap_servers=growing.bootstrap)
+        admin.alter_partition_reassignments({place: target})
+        admin.close()
+        victim = growing.partition_leader("t")
+        growing.kill(victim)
+        growing.start(victim)
+        growing.wait_ready(victim)
+        eventually(lambda wanted=target: in_sync(growing, "t", *wanted), f"at {target}", 60)
+    stream.end()
+    assert stream.failed == []
+    assert len(stream.acknowledged) == stream.sent
+    assert consume(growing, "t") == stream.sent
 
 
 def test_a_decommissioned_metadata_leader_gives_away_what_it_has_and_may_come_again(
