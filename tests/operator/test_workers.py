@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from quorate_operator.brokers import Brokers, Timing
 from quorate_operator.facts import Claim
 from quorate_operator.kube import KubeError
+from quorate_operator.metrics import BLOCKED
 from quorate_operator.names import Key
+from quorate_operator.plan.blocked import Reason
 from quorate_operator.reconcile import Result
 from quorate_operator.seams import SystemClock
 from quorate_operator.testing.fake_broker import FakeBroker
@@ -194,5 +196,39 @@ def test_a_pod_that_came_back_is_another_one(scene):
                 workers.wake(KEY)
                 while list(passes.seen[-1]) != ["new"]:
                     await passes.until(len(passes.seen) + 1)
+
+    asyncio.run(story())
+
+
+def test_what_holds_a_cluster_back_is_counted_until_it_does_not():
+    def held(reason: Reason) -> float:
+        return BLOCKED.labels(reason.value)._value.get()
+
+    async def story():
+        passes = Passes()
+        blocked = frozenset({Reason.DRAINING.value})
+        passes.result = lambda: Result(exists=True, blocked=blocked)
+        async with working(passes, Limits(soon_s=0.01, settle_s=0, listen_s=0)) as workers:
+            workers.wake(KEY)
+            await passes.until(1)
+            while held(Reason.DRAINING) != 1:
+                await asyncio.sleep(0)
+            assert held(Reason.NO_LEADER) == 0
+            passes.result = lambda: Result(exists=True)
+            workers.wake(KEY)
+            await passes.until(2)
+            while held(Reason.DRAINING):
+                await asyncio.sleep(0)
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_is_waited_for_is_looked_at_again_very_soon():
+    async def story():
+        passes = Passes()
+        passes.result = lambda: Result(exists=True, soon=True, busy=True)
+        async with working(passes, Limits(soon_s=0.01, settle_s=0, listen_s=0)) as workers:
+            workers.wake(KEY)
+            await passes.until(3)
 
     asyncio.run(story())

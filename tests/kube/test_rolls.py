@@ -1,0 +1,92 @@
+"""Brokers are restarted, and leave, while clients go on: by the operator, one at a time."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from quorate_bed.polling import eventually
+from quorate_bed.product import BrokerCluster, Json
+
+ROLLED_S = 180
+LEFT_S = 180
+
+
+def uids(three: BrokerCluster) -> dict[str, str]:
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in three.pods("broker")}
+
+
+def restarts(three: BrokerCluster) -> list[Json]:
+    """Events of restarts, oldest first."""
+    path = f"/apis/events.k8s.io/v1/namespaces/{three.kubectl.namespace}/events"
+    listed: Json | None = three.api.get(path)
+    assert listed is not None
+    found = [one for one in listed["items"] if one.get("action") == "Restart"]
+    return sorted(found, key=lambda one: str(one["eventTime"]))
+
+
+def test_a_roll_takes_one_broker_at_a_time_the_leader_last_and_no_client_sees_an_error(
+    three: BrokerCluster,
+) -> None:
+    before, told = uids(three), len(restarts(three))
+    leader = three.status()["leader"]["pod"]
+    with three.load("rolled") as load:
+        load.goes_on()
+        three.kubectl("annotate", "bc", three.name, "quorate.dev/restart=now", "--overwrite")
+
+        def rolled() -> Json:
+            after = uids(three)
+            assert set(after) == set(before)
+            assert not set(after.values()) & set(before.values())
+            status = three.settled()
+            assert "rollout" not in status
+            return status
+
+        status = eventually(rolled, deadline_s=ROLLED_S, what="every broker restarted")
+        load.goes_on()
+        written = load.finish()
+    assert written.failed == []
+    written.check()
+    assert status["updatedText"] == "3/3"
+    events = restarts(three)[told:]
+    assert [one["reason"] for one in events] == ["RestartRequested"] * 3, "one of each"
+    assert events[-1]["note"] == f"Restarting {leader}."
+
+
+@pytest.fixture
+def four(three: BrokerCluster) -> Iterator[BrokerCluster]:
+    """The three, and a fourth for a while."""
+    wanted = {"replicas": 4, "storage": {"retention": {"whenScaled": "Delete"}}}
+    three.kubectl.patch("bc", three.name, {"spec": wanted})
+
+    def grown() -> None:
+        assert three.status()["readyText"] == "4/4"
+
+    try:
+        eventually(grown, deadline_s=LEFT_S, what="four brokers")
+        yield three
+    finally:
+        restored = {"replicas": 3, "storage": {"retention": None}}
+        three.kubectl.patch("bc", three.name, {"spec": restored})
+
+
+def test_a_broker_leaves_only_after_its_replicas_have_and_its_volume_goes_last(
+    four: BrokerCluster,
+) -> None:
+    with four.load("moved") as load:
+        load.goes_on()
+        four.kubectl("scale", "brokercluster", four.name, "--replicas=3")
+
+        def left() -> None:
+            status = four.settled()
+            assert status["effectiveReplicas"] == 3
+            claims = four.kubectl.list("pvc", f"quorate.dev/cluster={four.name}")
+            assert len(claims) == 3
+            members = four.admin(status["leader"]["nodeId"], "/v1/brokers")
+            assert members is not None
+            assert [one["node_id"] for one in members] == [1, 2, 3]
+
+        eventually(left, deadline_s=LEFT_S, what="the fourth broker gone with its volume")
+        load.goes_on()
+        written = load.finish()
+    assert written.failed == []
+    written.check()
