@@ -166,3 +166,24 @@ def test_rolling_back_is_as_if_it_never_happened(script: list[tuple[str, int, in
     kept_settled = filled(*(each for index, each in history if index <= settled))
     kept_settled.settle(settled)
     assert sorted(table.snapshot()) == sorted(kept_settled.snapshot())
+
+
+def test_what_a_snapshot_knew_already_is_passed_over_when_its_entries_come() -> None:
+    ahead = filled(*(header(number) for number in range(8)))
+    ahead.settle(7)
+    table = ProducerTable()
+    table.begin(3, ahead.snapshot())
+    for index in range(4, 8):
+        table.record(header(index), index, index)
+    assert table.snapshot() == ahead.snapshot()
+    table.record(header(8), 8, 8)
+    assert table.check(header(9)) is None
+    table.rollback(7)
+    assert table.snapshot() == ahead.snapshot()
+
+
+def test_a_snapshot_that_is_none_changes_nothing() -> None:
+    table = filled(header(0, 3))
+    with pytest.raises(ValueError, match=r".+"):
+        table.begin(9, b"\xff")
+    assert table.check(header(3)) is None

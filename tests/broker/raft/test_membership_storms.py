@@ -337,6 +337,7 @@ def test_a_storm_breaks_no_rule_and_ends_with_the_members_that_are_wanted(seed: 
 
 
 # ------------------------------------------------------------- without a rule, a storm breaks out
+# When a change of the code moves the storms, find for each mutation the first seed that meets it.
 
 Patch = pytest.MonkeyPatch
 
@@ -374,7 +375,7 @@ def members_change_in_one_step(patch: Patch) -> None:
 
 
 MUTATIONS: list[tuple[Callable[[Patch], None], int]] = [
-    (only_the_next_voters_count, 15),
+    (only_the_next_voters_count, 21),
     (only_the_outgoing_count, 7),
     (changes_do_not_wait_for_each_other, 57),
     (lost_logs_are_begun_anew, 0),

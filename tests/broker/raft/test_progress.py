@@ -2,7 +2,7 @@
 
 import pytest
 
-from quorate_broker.raft.progress import Mode, Progress
+from quorate_broker.raft.progress import Mode, Packed, Progress
 from quorate_broker.raft.settings import RaftSettings
 
 SETTINGS = RaftSettings(inflight_messages=3, inflight_bytes=1_000)
@@ -109,3 +109,47 @@ def test_caught_up_means_having_had_all_that_the_leader_had_at_some_time() -> No
     assert progress.caught_up_ms == 100
     progress.heard(40, 40, 40, 400)
     assert progress.caught_up_ms == 400
+
+
+def test_of_a_snapshot_one_piece_is_under_way() -> None:
+    progress = replicating()
+    progress.give(Packed(4, 1, b"content", 7))
+    assert progress.may_send(SETTINGS)
+    progress.asked_ms = 100
+    assert not progress.may_send(SETTINGS)
+    progress.remind(500, 599)
+    assert not progress.may_send(SETTINGS)
+    progress.remind(500, 600)
+    assert progress.may_send(SETTINGS)
+
+
+def test_who_lost_its_log_is_taken_for_one_of_which_nothing_is_known() -> None:
+    progress = replicating()
+    progress.lives(77, last_index=20)
+    assert (progress.mode, progress.match, progress.received) == (Mode.PROBE, -1, -1)
+    progress.heard(12, 12, 20, 5)
+    progress.lives(77, last_index=20)
+    assert progress.match == 12, "one life, once"
+    progress.lives(0, last_index=20)
+    assert progress.match == 12, "it is whole, with what it has"
+
+
+def test_a_newcomer_is_not_caught_up_before_it_was() -> None:
+    progress = Progress(9, 1_000, is_new=True)
+    assert progress.caught_up_ms < 0
+    progress.heard(9, 9, 9, 1_200)
+    assert progress.caught_up_ms == 1_200
+
+
+def test_a_full_disk_gets_one_batch_now_and_then_and_more_while_it_takes_them() -> None:
+    progress = replicating(received=9)
+    progress.sent(30, 900, 0)
+    progress.holds_back(100)
+    assert (progress.mode, progress.next, progress.full) == (Mode.PROBE, 10, True)
+    assert not progress.may_send(SETTINGS)
+    progress.remind(500, 600)
+    assert progress.may_send(SETTINGS)
+    progress.sent(10, 50, 600)
+    progress.heard(10, 9, 30, 610)
+    progress.holds_back(610)
+    assert progress.may_send(SETTINGS), "it took the batch: the next one"

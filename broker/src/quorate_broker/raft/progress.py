@@ -83,7 +83,8 @@ class Progress:
         self.agreed_ms = NEVER_MS
         """A heartbeat of this time was answered."""
         self.full = False
-        """It takes no records now: its disk is full."""
+        """It takes no records now, its disk is full: one batch is tried now and then, for what
+        Raft itself has to say is taken."""
         self.based = False
         """It had a snapshot: also a hollow one goes on with entries from there."""
         self.packed: Packed | None = None
@@ -109,8 +110,6 @@ class Progress:
             self.probe(last_index + 1)
 
     def may_send(self, settings: RaftSettings) -> bool:
-        if self.full:
-            return False
         if self.mode is not Mode.REPLICATE:
             return self.asked_ms is None
         return (
