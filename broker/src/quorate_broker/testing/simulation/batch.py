@@ -53,6 +53,15 @@ SEEN_SOON = (
     "append refused",
     "duplicate batch",
     "unknown fate",
+    "hollow",
+    "set aside",
+    "members settled",
+    "removed",
+    "wiped",
+    "Snapshot",
+    "log start moved",
+    "log start moved everywhere",
+    "rest",
     "zombie",
     "fenced",
     "read",
@@ -69,9 +78,9 @@ SEEN_LATER = (
     "EIO in sync_dir",
     "misread qindex",
     "disk: holed",
-    "hole taken for rot",
-    "producers not restored",
     "transfer refused",
+    "message to the one before",
+    "begins behind a snapshot",
 )
 """And 1,000 these, too."""
 MANY_SEEDS = 1_000

@@ -21,6 +21,7 @@ from quorate_broker.wire import batch
 from quorate_broker.wire.batch import Record
 
 _TIMEOUT_US = 1_500_000
+_LULL_US = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ class Client:
             self.outstanding.append(made)
             self._send(made)
         pause_us = world.dice.randint(1_000, 2 * world.options.think_us)
+        left_us = world.options.chaos_us - world.scheduler.now_us
+        if world.dice.random() < world.options.lulls and left_us > 0:
+            pause_us = min(left_us, _LULL_US)
         world.scheduler.after(pause_us, self.think)
 
     def _begin_anew(self) -> None:

@@ -22,6 +22,8 @@ class Options:
     depth: int
     record_bytes: int
     think_us: int
+    lulls: float
+    """Chance that a producer pauses for seconds: groups come to rest."""
     zombies: float
     """Chance that an idempotent producer begins anew while it thinks."""
 
@@ -100,6 +102,7 @@ def draw(dice: random.Random) -> Options:
         depth=dice.randint(1, 5),
         record_bytes=dice.choice((1, 60, 400)),
         think_us=dice.choice((10_000, 30_000, 60_000)),
+        lulls=dice.choice((0.0, 0.0, 0.1)),
         zombies=dice.choice((0.0, 0.0, 0.02)),
         delay_low_us=delay_low,
         delay_high_us=delay_high,
@@ -132,7 +135,7 @@ def draw(dice: random.Random) -> Options:
         change=dice.choice((0, 0, 1, 3)),
         cancel=dice.choice((0, 1)),
         wipe=dice.choice((0, 0, 1)),
-        trim=dice.choice((0, 0, 1, 3)),
+        trim=dice.choice((0, 0, 2, 6)),
         no_room=dice.choice((0, 0, 1)),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
         inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),

@@ -70,6 +70,7 @@ class Process:
         self.replica = Replica(seat, log, hard, settings, world.dice)
         self._term = hard.term
         self._served_term = -1
+        self._is_resting = False
         self._members = self.replica.members
         self._is_filled = not log.hollow
         self._filling: Job | None = None
@@ -325,6 +326,9 @@ class Process:
             self._check_commits()
             self._commit_index = replica.commit_index
         self._members = replica.members
+        if replica.resting != self._is_resting:
+            self._is_resting = replica.resting
+            self._world.seen["rest"] += replica.resting
 
     def _check_commits(self) -> None:
         checkers, replica = self._world.checkers, self.replica
