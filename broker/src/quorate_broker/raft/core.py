@@ -93,6 +93,10 @@ class Raft:
         self._at(now_ms)
         if state.failed or sender == state.me:
             return
+        if isinstance(message, PreVote) and sender not in state.peers:
+            # Who left and was not told asks for ever: a group that rests need not wake for that.
+            election.on_pre_vote(state, sender, message)
+            return
         self._wake_for(message)
         _HANDLERS[type(message)](state, sender, message)  # type: ignore[operator]
         if isinstance(message, PreVote | Vote):
