@@ -237,7 +237,9 @@ class TwoReplicas:
             replica.disk.cut_power_after = cut_in_run
             cleaned = cleaning.run()
             replica.disk.cut_power_after = cut_in_swap
-            assert cleaned is not None
+            if cleaned is None:  # nothing that it could do
+                replica.disk.cut_power_after = None
+                return
             log.swap(cleaned)
             replica.sync()
             replica.disk.cut_power_after = None

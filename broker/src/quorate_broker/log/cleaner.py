@@ -161,7 +161,8 @@ class Cleaning:
         return all(any(segment is other for other in known) for segment, _ in self._region)
 
     def run(self, spent: Callable[[int], None] | None = None) -> Cleaned | None:
-        """Write the cleaned files and sync them. Blocking; None when it was stopped.
+        """Write the cleaned files and sync them. Blocking; None when it was stopped, or when
+        there was nothing that it could do.
 
         Raises CorruptLogError when synced bytes do not hold, OSError as it comes. The log itself is
         never touched here: after any error it goes on as it is.
@@ -209,7 +210,7 @@ class Cleaning:
 
     # ---------------------------------------------------------------------------- what is written
 
-    def _rewrite(self, keys: KeyMap, transactions: Transactions) -> Cleaned:
+    def _rewrite(self, keys: KeyMap, transactions: Transactions) -> Cleaned | None:
         done: list[CleanedSegment] = []
         outputs: list[Output] = []
         entry_filter = Filter(self._rules, keys, transactions)
@@ -234,6 +235,8 @@ class Cleaning:
         except BaseException:
             _remove(outputs)
             raise
+        if not done and clean_to == self._clean_to:
+            return None  # a transaction that ended behind these segments: later, then
         return Cleaned(
             segments=tuple(done),
             clean_to=clean_to,
