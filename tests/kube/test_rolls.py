@@ -58,8 +58,9 @@ def four(three: BrokerCluster) -> Iterator[BrokerCluster]:
     wanted = {"replicas": 4, "storage": {"retention": {"whenScaled": "Delete"}}}
     three.kubectl.patch("bc", three.name, {"spec": wanted})
 
-    def grown() -> None:
-        assert three.status()["readyText"] == "4/4"
+    def grown() -> bool:
+        found: str = three.status()["readyText"]
+        return found == "4/4"
 
     try:
         eventually(grown, deadline_s=LEFT_S, what="four brokers")
@@ -76,7 +77,7 @@ def test_a_broker_leaves_only_after_its_replicas_have_and_its_volume_goes_last(
         load.goes_on()
         four.kubectl("scale", "brokercluster", four.name, "--replicas=3")
 
-        def left() -> None:
+        def left() -> Json:
             status = four.settled()
             assert status["effectiveReplicas"] == 3
             claims = four.kubectl.list("pvc", f"quorate.dev/cluster={four.name}")
@@ -84,6 +85,7 @@ def test_a_broker_leaves_only_after_its_replicas_have_and_its_volume_goes_last(
             members = four.admin(status["leader"]["nodeId"], "/v1/brokers")
             assert members is not None
             assert [one["node_id"] for one in members] == [1, 2, 3]
+            return status
 
         eventually(left, deadline_s=LEFT_S, what="the fourth broker gone with its volume")
         load.goes_on()
