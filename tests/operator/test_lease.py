@@ -10,7 +10,7 @@ import pytest
 from quorate_operator.kube import KubeError
 from quorate_operator.lease import Lease, LeaseLost
 from quorate_operator.testing.simulation.kubernetes import Api, Cluster, Trouble
-from quorate_operator.testing.simulation.loop import VirtualClock, run
+from quorate_operator.testing.simulation.loop import VirtualClock, pass_time, run
 
 PLACE = ("quorate-system", "quorate-operator")
 TAKE_OVER_S = 20
@@ -47,7 +47,7 @@ def test_one_becomes_active_and_the_other_waits_as_long_as_it_is_renewed():
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(two.first.keep())
             waiting = group.create_task(two.second.acquire())
-            await asyncio.sleep(600)
+            await pass_time(600)
             assert two.first.may_write()
             assert not two.second.may_write()
             assert not waiting.done()
@@ -65,11 +65,11 @@ def test_after_a_crash_the_other_takes_over_within_twenty_seconds_and_never_befo
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(two.first.keep())
             waiting = group.create_task(two.second.acquire())
-            await asyncio.sleep(60)
+            await pass_time(60)
             keeping.cancel()
             died_s = now()
             while not waiting.done():
-                await asyncio.sleep(0.1)
+                await pass_time(0.1)
                 assert not (two.first.may_write() and two.second.may_write())
         assert now() - died_s <= TAKE_OVER_S
         assert (two.spec["holderIdentity"], two.spec["leaseTransitions"]) == ("second", 1)
@@ -83,7 +83,7 @@ def test_told_to_stop_it_leaves_the_lease_to_the_next_one_at_once():
         await two.first.acquire()
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(two.second.acquire())
-            await asyncio.sleep(5)
+            await pass_time(5)
             await two.first.release()
             assert not two.first.may_write()
             left_s = now()
@@ -113,7 +113,7 @@ def test_who_was_stopped_for_a_while_finds_another_name_and_ends():
         await two.first.acquire()
         async with asyncio.TaskGroup() as group:
             group.create_task(two.second.acquire())
-            await asyncio.sleep(3)
+            await pass_time(3)
             two.apis[0].paused_until_s = now() + 60
             with pytest.raises(LeaseLost):
                 await two.first.keep()
@@ -128,7 +128,7 @@ def test_of_two_that_begin_at_once_one_is_active():
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one.acquire()) for one in (two.first, two.second)]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(1)
+            await pass_time(1)
             assert [task.done() for task in tasks].count(True) == 1
             for task in tasks:
                 task.cancel()
@@ -143,7 +143,7 @@ def test_an_api_that_refuses_now_and_then_costs_nobody_the_lease():
         two.trouble.refused = two.trouble.lost = 0.02
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(two.first.keep())
-            await asyncio.sleep(120)
+            await pass_time(120)
             assert two.first.may_write()
             keeping.cancel()
 

@@ -51,6 +51,11 @@ class VirtualClock:
         return EPOCH + datetime.timedelta(seconds=self.monotonic())
 
 
+async def pass_time(seconds: float) -> None:
+    """Virtual seconds: nobody waits."""
+    await asyncio.sleep(seconds)
+
+
 def run(story: Coroutine[Any, Any, T]) -> T:
     """Until it returns, in no time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
