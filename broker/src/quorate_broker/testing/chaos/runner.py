@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import random
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -98,10 +99,19 @@ class Run:
             memory_mb = tuple(map(self._machines.memory_mb, self._machines.node_ids))
             if max(memory_mb) > MEMORY_MB:
                 found.append(Violation("memory", f"brokers take {memory_mb} MB at the end"))
+            if found:
+                self._keep_evidence()
             seconds = self._workload.now_s()
             return Result(self._plan, self._phases, found, self._workload, seconds, memory_mb)
         finally:
             self._machines.close()
+
+    def _keep_evidence(self) -> None:
+        """What the disks hold, for `quorate-broker inspect`: the disks themselves go."""
+        for node_id in self._machines.node_ids:
+            target = self._folder / f"evidence-{node_id}"
+            shutil.copytree(self._machines.disks.data(node_id), target, dirs_exist_ok=True)
+        say(f"what the brokers hold is kept in {self._folder}/evidence-*")
 
     def _begin(self) -> None:
         self._machines.start()
