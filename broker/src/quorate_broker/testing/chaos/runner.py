@@ -7,6 +7,7 @@ every replica is in sync. Read next: `faults` for what is done, `judge` for what
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import random
@@ -110,7 +111,8 @@ class Run:
         """What the disks hold, for `quorate-broker inspect`: the disks themselves go."""
         for node_id in self._machines.node_ids:
             target = self._folder / f"evidence-{node_id}"
-            shutil.copytree(self._machines.disks.data(node_id), target, dirs_exist_ok=True)
+            with contextlib.suppress(shutil.Error):  # a file that goes while it is copied
+                shutil.copytree(self._machines.disks.data(node_id), target, dirs_exist_ok=True)
         say(f"what the brokers hold is kept in {self._folder}/evidence-*")
 
     def _begin(self) -> None:
