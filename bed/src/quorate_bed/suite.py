@@ -53,7 +53,7 @@ def _pytest(*args: str) -> tuple[str, ...]:
     return ("python", "-m", "pytest", *args)
 
 
-UNIT = ("tests/broker", "tests/operator", "tests/bed", "tests/test_tidy.py")
+UNIT = ("tests/broker", "tests/operator", "tests/bed", "tests/fuzz", "tests/test_tidy.py")
 PARTS = (
     Part(
         "lint",
