@@ -86,6 +86,7 @@ class WholeSimulation:
 
     def _run(self) -> None:
         for machine in self.machines:
+            machine.has_faults = False
             machine.start()
         replicas = min(3, self.options.nodes)
         made = self._client(self._admin.make(TOPIC, self._partitions, replicas))
@@ -96,6 +97,8 @@ class WholeSimulation:
         for member in self.members:
             self._client(member.run())
         self.cluster.fabric.is_faulty = True
+        for machine in self.machines:
+            machine.has_faults = True
         self.faults.begin()
         if self.options.joins:
             self.scheduler.after(self.options.chaos_us // 3, self._join)
