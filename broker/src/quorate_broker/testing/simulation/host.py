@@ -159,9 +159,10 @@ class Host:
         self._is_hollow = True
         self.is_rotten = self._is_doubted = False
         self.disk.holed = False
-        self.disk.rmtree(LOG_PATH)
-        self.disk.sync_dir("/data/groups")
+        if self.disk.exists(LOG_PATH):
+            self.disk.rmtree(LOG_PATH)
         self.disk.mkdirs(LOG_PATH)
+        self.disk.sync_dir("/data/groups")
         self._world.seen["set aside"] += 1
         self._world.trace(f"{self.node} sets its folder aside")
 
