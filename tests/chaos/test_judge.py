@@ -169,6 +169,15 @@ def test_a_commit_that_was_not_answered_may_take_effect_late() -> None:
     assert judge(history) == []
 
 
+def test_a_commit_that_was_sent_twice_may_take_effect_late() -> None:
+    history = sound()
+    history.commits.insert(1, Commit(1.2, {0: 2}, 1.9 + 3))
+    history.committed.append(Committed(6.0, {0: 2}))
+    assert judge(history) == []
+    history.commits[1].ended_s = 1.3
+    assert kinds(history) == {"went-back"}
+
+
 def test_a_created_topic_that_is_not_there_is_told() -> None:
     history = sound()
     history.topics.clear()
