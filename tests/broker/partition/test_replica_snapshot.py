@@ -1,7 +1,9 @@
 """Snapshots and log starts with the real log: replicas on simulated disks, driven to the end."""
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -12,12 +14,20 @@ from quorate_broker.log.settings import LogSettings
 from quorate_broker.partition import snapshot
 from quorate_broker.partition.replica import Replica, Seat
 from quorate_broker.raft import membership
-from quorate_broker.raft.messages import HardState, Message, Peer
+from quorate_broker.raft.messages import (
+    Append,
+    AppendReply,
+    HardState,
+    Heartbeat,
+    Message,
+    Peer,
+)
 from quorate_broker.raft.settings import RaftSettings
-from quorate_broker.testing.simdisk import SimDisk
+from quorate_broker.testing.memory_log import MemoryLog
+from quorate_broker.testing.simdisk import PowerCutError, SimDisk
 from quorate_broker.testing.transcript import FixedDice
 from quorate_broker.wire import batch
-from quorate_broker.wire.batch import Record
+from quorate_broker.wire.batch import InternalKind, Record
 
 PEERS = (Peer(1, "a"), Peer(2, "b"), Peer(3, "c"))
 FOUNDING = membership.of(PEERS).encode()
@@ -32,11 +42,13 @@ class One:
     disk: SimDisk
     replica: Replica | None = None
     journal: HardState = field(default_factory=HardState)
+    starts: int = 0
 
     def open(self, founding: bytes | None = FOUNDING) -> None:
         self.disk.mkdirs("/g")
         log = Log.open(self.disk, "/g", SIZES, 0, founding=founding)
-        dice = FixedDice(self.peer.node_id)
+        self.starts += 1
+        dice = FixedDice(self.peer.node_id, self.starts)
         settings = RaftSettings(piece_bytes=300)
         self.replica = Replica(Seat("g", self.peer), log, self.journal, settings, dice)
 
@@ -194,6 +206,69 @@ def test_a_lost_log_is_filled_and_knows_the_founders() -> None:
     one.open(founding=None)
     assert not group.replica(2).log.hollow, "it is on disk that it is whole"
     assert group.replica(2).members == leader.members
+
+
+def begin_without_a_log(group: Group, seed: int) -> One:
+    """Node 2 has lost its log before there was anything in it."""
+    lost = group.crash(2)
+    lost.disk = SimDisk(random.Random(seed))
+    lost.open(founding=None)
+    return lost
+
+
+def test_a_log_lost_before_its_first_entry_knows_the_founders_and_leads_after_a_restart() -> None:
+    group = Group()
+    begin_without_a_log(group, 2)
+    leader = group.elect(1)
+    propose(leader, 0)
+    group.pass_time(1_000)
+    assert not group.replica(2).log.hollow
+    assert group.replica(2).members == leader.members
+    group.crash(2).open(founding=None)
+    assert not group.replica(2).log.hollow
+    assert group.replica(2).members == leader.members
+    group.pass_time(300)
+    group.crash(1)
+    group.pass_time(2_000)
+    assert propose(group.replica(2), 1) == 1
+
+
+@pytest.mark.parametrize("steps", range(16))
+def test_a_power_cut_while_a_snapshot_is_taken_costs_no_knowledge_of_the_founders(
+    steps: int,
+) -> None:
+    group = Group()
+    begin_without_a_log(group, steps).disk.cut_power_after = steps
+    with suppress(PowerCutError):
+        group.elect(1)
+        group.pass_time(1_000)
+    group.crash(2).open(founding=None)
+    group.pass_time(3_000)
+    assert not group.replica(2).log.hollow
+    assert group.replica(2).members == membership.decode(FOUNDING)
+
+
+def test_who_does_not_know_its_group_is_not_filled() -> None:
+    log = MemoryLog(hollow=True)
+    log.append_internal(InternalKind.TERM_START, 1, b"", 0)
+    log.synced_index = 0
+    seat, leader = Seat("g", PEERS[1]), PEERS[0]
+    replica = Replica(seat, cast(Log, log), HardState(1), RaftSettings(), FixedDice(2))
+    replica.receive(leader, Append(1, 0, 1, 0, ()), 0)
+    ((_, reply),) = replica.drain(0).messages
+    assert isinstance(reply, AppendReply)
+    replica.receive(leader, Heartbeat(1, 0, 0, life=reply.life, last_index=0), 0)
+    assert replica.commit_index == 0
+    assert log.hollow
+    told = MemoryLog()
+    told.append_internal(InternalKind.TERM_START, 1, b"", 0)
+    told.append_internal(InternalKind.MEMBERSHIP, 1, FOUNDING, 0)
+    replica.receive(leader, Append(1, 0, 1, 0, (told.entries[1].buf,)), 0)
+    job = replica.drain(0).job
+    assert job is not None
+    job.run()
+    replica.job_done(job)
+    assert not log.hollow
 
 
 def test_a_snapshot_survives_the_wire() -> None:

@@ -6,6 +6,8 @@
   when the log's sync is done, one for all appends that came meanwhile.
 - A batch is looked at before it is kept: contiguous, terms that neither fall nor exceed the
   leader's, a checksum that holds. What fails ends the append; the leader will send it again.
+- A log that begins anew takes no entries before a snapshot: only that says who founded the group,
+  and who does not know its group could be filled and yet never stand.
 - Who is addressed by a leader of an older term answers with its own: that leader steps down.
 """
 
@@ -92,6 +94,7 @@ def _fill(state: State) -> None:
     To leaders before this one: what of it counted is in this leader's log. To this one, in an
     earlier life: that was in its log when it heard of the new life. So: as far as its log went
     then, and something committed of its own term, for only then is the past known at all.
+    And it knows with whom it votes.
     """
     if state.fill_index is None or not state.log.hollow:
         return
@@ -99,12 +102,15 @@ def _fill(state: State) -> None:
     if (
         match >= max(state.fill_index, state.commit_index)
         and state.log.term_at(state.commit_index) == state.term
+        and state.members.voters
     ):
         state.log.fill()
 
 
 def _fits(state: State, message: Append) -> bool:
     prev = message.prev_index
+    if not state.is_told:
+        return False
     if prev <= state.commit_index:  # also what retention has taken away here
         return True
     return prev <= state.log.last_index and state.log.term_at(prev) == message.prev_term

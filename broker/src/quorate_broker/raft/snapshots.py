@@ -104,7 +104,7 @@ def _is_here(state: State, message: Snapshot) -> bool:
     """Whether the log goes as far already, and knows whose it is."""
     log, index = state.log, message.index
     if index <= state.commit_index:
-        return state.members.voters != () or log.last_index > -1
+        return state.is_told
     if index <= log.last_index and log.term_at(index) == message.last_term:
         following.agreed(state, index)
         return True

@@ -134,6 +134,11 @@ class State:
         self.electors = tuple(sorted(frozenset().union(*self.halves) - {self.me}))
 
     @property
+    def is_told(self) -> bool:
+        """Whether it knows what its log begins with: a snapshot is the beginning where none is."""
+        return self.members.voters != () or self.log.last_index > -1
+
+    @property
     def may_stand(self) -> bool:
         """Whether this member votes, and has all that it ever acknowledged.
 
