@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from quorate_broker.api.context import Leadership
 from quorate_broker.api.dispatch import CloseConnection
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.testing.kafka_client import produce_request, some_batch
@@ -190,6 +191,15 @@ def test_who_does_not_lead_says_so(node: StubNode) -> None:
     assert code_of(node, some_batch()) == ErrorCode.NOT_LEADER_OR_FOLLOWER
     node.partitions.clear()
     assert code_of(node, some_batch()) == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_the_partition_is_told_of_a_batch_that_too_few_replicas_refuse() -> None:
+    node = StubNode(3)
+    (partition,) = node.topic("t", replicas=3, min_insync_replicas="2")
+    ((key, lead),) = node.leaders.items()
+    node.leaders[key] = Leadership(1, lead.epoch, (1,))
+    assert code_of(node, some_batch()) == ErrorCode.NOT_ENOUGH_REPLICAS
+    assert (partition.appends, partition.refusals) == (0, 1)
 
 
 def test_what_the_partition_refuses_at_once_is_its_error_code(node: StubNode) -> None:

@@ -168,6 +168,62 @@ def test_a_repeated_batch_gets_the_places_of_the_first() -> None:
     assert one.log.next_offset == 2
 
 
+def refusal(one: Replica, buf: bytearray) -> ErrorCode:
+    with pytest.raises(KafkaError) as raised:
+        propose(one, buf)
+    return raised.value.code
+
+
+def test_what_a_producer_sent_behind_a_refused_batch_is_refused_without_speaking_of_order() -> None:
+    one = replica(MemoryLog())
+    assert refusal(one, built(sequence=0, producer=9)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    one.tick(0)
+    run(one)
+    assert one.serving
+    assert refusal(one, built(sequence=1, producer=9)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert propose(one, built(sequence=0, producer=9))[0] == 0, "both come again"
+    assert propose(one, built(sequence=1, producer=9))[0] == 1
+
+
+def test_who_serves_since_this_turn_takes_no_gap_for_one() -> None:
+    one = replica(MemoryLog())
+    one.tick(0)
+    while not one.serving:
+        effects = one.drain(0)
+        if effects.hard_state is not None:
+            one.hard_state_synced(effects.hard_state)
+        if effects.job is not None:
+            effects.job.run()
+            one.job_done(effects.job)
+    assert refusal(one, built(sequence=1, producer=9)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_a_gap_that_nothing_explains_is_out_of_order() -> None:
+    one = leading(MemoryLog())
+    one.tick(5_000)
+    run(one, 5_000)
+    assert refusal(one, built(sequence=1, producer=9)) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
+def test_a_gap_behind_what_a_full_disk_refused_is_none_for_a_while() -> None:
+    one = leading(MemoryLog())
+    one.tick(60_000)
+    run(one, 60_000)
+    one.paused = True
+    assert refusal(one, built(sequence=0, producer=9)) is ErrorCode.KAFKA_STORAGE_ERROR
+    one.paused = False
+    assert refusal(one, built(sequence=1, producer=9)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    run(one, 65_000)
+    assert refusal(one, built(sequence=1, producer=9)) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
+def test_what_is_older_than_the_table_is_out_of_order_at_any_time() -> None:
+    one = leading(MemoryLog())
+    for sequence in range(6):
+        propose(one, built(sequence=sequence, producer=9))
+    assert refusal(one, built(sequence=0, producer=9)) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
 def test_producers_survive_a_restart_without_a_checkpoint() -> None:
     log = MemoryLog()
     one = leading(log)

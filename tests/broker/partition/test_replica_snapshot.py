@@ -168,6 +168,7 @@ def test_who_is_behind_the_start_begins_there_with_producers_and_state() -> None
     assert third.serving
     assert propose(third, 19) == 19, "a duplicate has the place of the first one"
     assert propose(third, 20) == 20
+    group.pass_time(6_000)
     with pytest.raises(KafkaError) as raised:
         propose(third, 25)
     assert raised.value.code is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER

@@ -117,6 +117,11 @@ class PartitionView(Protocol):
         """
         ...
 
+    def refused(self) -> None:
+        """A batch for this partition, which its producer will send again, was refused before
+        `append`: what the producer has under way behind it will find a gap."""
+        ...
+
     def read(self, offset: int, max_bytes: int, committed: bool = True) -> list[memoryview]:
         """Whole batches, the first of which holds `offset`; at least one if there is any.
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from quorate_broker.api import topics
-from quorate_broker.api.context import Appended, Call, Context, Pending
+from quorate_broker.api.context import Appended, Call, Context, PartitionView, Pending
 from quorate_broker.api.failures import CloseConnection
 from quorate_broker.api.principal import Operation
 from quorate_broker.errors import ErrorCode, KafkaError
@@ -98,7 +98,7 @@ def _append(
     if len(records) > topics.max_message_bytes(context.settings, topic):
         raise KafkaError(ErrorCode.MESSAGE_TOO_LARGE, f"a batch of {len(records)} bytes")
     if request.acks == -1:
-        _require_in_sync(context, topic, one.index)
+        _require_in_sync(context, topic, one.index, view)
     header = batch.validate_produced(records)
     if header.codec == batch.Codec.ZSTD and call.version < _ZSTD_SINCE_VERSION:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce v7")
@@ -130,13 +130,14 @@ def _require_keys(records: memoryview) -> None:
         raise _Keyless(keyless)
 
 
-def _require_in_sync(context: Context, topic: Topic, index: int) -> None:
+def _require_in_sync(context: Context, topic: Topic, index: int, view: PartitionView) -> None:
     """`min.insync.replicas`: a majority always acknowledges, this may ask for more."""
     asked = int(topic.config.get("min.insync.replicas", context.settings.min_insync_replicas))
     if asked == 1:
         return
     have = len(context.leader(topic.id, index).isr)
     if have < min(asked, len(topic.partitions[index].wanted)):
+        view.refused()
         raise KafkaError(
             ErrorCode.NOT_ENOUGH_REPLICAS, f"{have} replicas are in sync, {asked} are asked for"
         )

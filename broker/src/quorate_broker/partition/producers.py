@@ -8,7 +8,8 @@ index, which is what a checkpoint may hold.
 
 An unknown producer must begin with 0. Kafka takes any first number (KIP-360) and so lets a second
 batch in whose first was refused a moment earlier, by a leader that did not serve yet: reordered.
-Who is told "out of order" sends a later batch again, or raises its epoch if it is the first one.
+Who is told "out of order" raises its epoch, with which it sends again what it has under way to all
+partitions, also what was stored there: so it must be told rarely, see `SequenceGapError`.
 
 Source: Kafka's ProducerStateManager and ProducerAppendInfo (five batches: KIP-98).
 """
@@ -26,6 +27,15 @@ from quorate_broker.wire.batch import BatchHeader
 WINDOW = 5
 MAX_PRODUCERS = 20_000
 _SEQUENCES = 1 << 31
+
+
+class SequenceGapError(KafkaError):
+    """Batches before this one have not come, or were refused: perhaps a moment ago.
+
+    Then the producer, which had both under way, sends both again by itself, once it knows of the
+    first. This error would be worse than none: librdkafka raises its epoch for it, and numbers anew
+    what it sends again to other partitions, whose old numbers would have told that it is there.
+    """
 
 
 class Written(NamedTuple):
@@ -77,7 +87,7 @@ class ProducerTable:
         known = self._producers.get(header.producer_id)
         if known is None:
             if header.base_sequence != 0:
-                raise _out_of_order(header, 0)
+                raise _gap(header, 0)
             return None
         if header.producer_epoch < known.epoch:
             raise KafkaError(
@@ -86,7 +96,7 @@ class ProducerTable:
             )
         if header.producer_epoch > known.epoch:
             if header.base_sequence != 0:
-                raise _out_of_order(header, 0)
+                raise _gap(header, 0)
             return None
         for written in known.batches:
             if (written.first_sequence, written.last_sequence) == (
@@ -95,8 +105,11 @@ class ProducerTable:
             ):
                 return written
         expected = (known.batches[-1].last_sequence + 1) % _SEQUENCES
-        if header.base_sequence != expected:
-            raise _out_of_order(header, expected)
+        ahead = (header.base_sequence - expected) % _SEQUENCES
+        if 0 < ahead < _SEQUENCES // 2:
+            raise _gap(header, expected)
+        if ahead:
+            raise KafkaError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, _numbers(header, expected))
         return None
 
     def record(self, header: BatchHeader, base_offset: int, last_index: int) -> None:
@@ -162,9 +175,13 @@ class ProducerTable:
             del self._producers[producer_id]
 
 
-def _out_of_order(header: BatchHeader, expected: int) -> KafkaError:
-    return KafkaError(
-        ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+def _gap(header: BatchHeader, expected: int) -> SequenceGapError:
+    code = ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    return SequenceGapError(code, _numbers(header, expected))
+
+
+def _numbers(header: BatchHeader, expected: int) -> str:
+    return (
         f"sequence number {header.base_sequence} of producer {header.producer_id}, "
-        f"expected {expected}",
+        f"expected {expected}"
     )

@@ -22,7 +22,7 @@ from quorate_broker.log import told
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.log import Job, Log
 from quorate_broker.partition.followed import FollowedLog, is_of_producer
-from quorate_broker.partition.producers import ProducerTable
+from quorate_broker.partition.producers import ProducerTable, SequenceGapError, Written
 from quorate_broker.raft.core import NEVER_MS, Raft, Role
 from quorate_broker.raft.core import Seat as Seat
 from quorate_broker.raft.membership import Membership
@@ -33,6 +33,8 @@ from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader, InternalKind
 
 _CHECKPOINT_PAUSE_MS = 250
+_SETTLING_MS = 5_000
+"""So long after a refusal, what its producer had under way behind that batch may still come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Replica:
         self._committed = self._raft.commit_index
         self._believed: tuple[int, Peer | None, bool] = (hard_state.term, None, False)
         self._withhold_commit = False
+        self._settled_ms = NEVER_MS
         self._checkpoint_ms = NEVER_MS
         self._checkpoint_index = log.checkpoint_index
         if doubt is not None:
@@ -130,12 +133,13 @@ class Replica:
         self._doubt()
         raft = self._raft
         if raft.paused and raft.serving:
+            self.refused()
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "the disk is nearly full")
         if not raft.may_propose or not raft.serving:
+            self.refused()
             self._refuse()
-        numbered = is_of_producer(header)
-        if numbered:
-            earlier = self._producers.check(header)
+        if is_of_producer(header):
+            earlier = self._earlier(header)
             if earlier is not None:
                 places = (earlier.base_offset, earlier.last_offset, earlier.last_index)
                 return Appended(*places, duplicate=True)
@@ -143,6 +147,10 @@ class Replica:
         batch.stamp(buf, base_offset, raft.term)
         raft.append(buf, header)
         return Appended(base_offset, base_offset + header.last_offset_delta, self.log.last_index)
+
+    def refused(self) -> None:
+        """A batch was refused, here or before it came here, that its producer will send again."""
+        self._settled_ms = self._raft.now_ms + _SETTLING_MS
 
     def move_start(self, offset: int, now_ms: int) -> int:
         """Let the log begin at `offset`, on every replica; the index to wait for, as committed.
@@ -258,6 +266,8 @@ class Replica:
         same place: with the loss of leadership no commit index is given, it comes with the next.
         """
         before, self._believed = self._believed, self._belief()
+        if self._believed[2] and before != self._believed:
+            self.refused()  # as long as it did not serve, by whoever asked this first
         self._withhold_commit = before[2] and before != self._believed
         return None if before == self._believed else LeaderChange(*self._believed)
 
@@ -365,6 +375,16 @@ class Replica:
     def _peer(self, node_id: int) -> Peer | None:
         voters = self._raft.members.voters
         return next((peer for peer in voters if peer.node_id == node_id), None)
+
+    def _earlier(self, header: BatchHeader) -> Written | None:
+        """The batch that this one repeats. What comes behind a refused one is refused, too."""
+        try:
+            return self._producers.check(header)
+        except SequenceGapError as gap:
+            has_settled = self._believed[2] and self._raft.now_ms >= self._settled_ms
+            if has_settled:
+                raise
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, gap.message) from gap
 
     def _refuse(self) -> None:
         if self._raft.is_full and self._raft.serving:

@@ -149,6 +149,7 @@ class Partition:
             written = self.replica.propose(batch, header)
         except KafkaError as error:
             future.set_exception(error)
+            self.kick()  # so that the replica, which may be all alone, learns the time
             return future
         traffic = self._ports.traffic
         traffic.produced_bytes += len(batch)
@@ -162,6 +163,10 @@ class Partition:
             waiters.add(written.last_index, Waiter(future, appended, now_ms + timeout_ms))
         self.kick()
         return future
+
+    def refused(self) -> None:
+        """See `api.context.PartitionView.refused`."""
+        self.replica.refused()
 
     def read(self, offset: int, max_bytes: int, committed: bool = True) -> list[memoryview]:
         """See `api.context.PartitionView.read`."""

@@ -70,6 +70,8 @@ class MemoryPartition:
     warming: asyncio.Future[None] | None = None
     reads: int = 0
     appends: int = 0
+    refusals: int = 0
+    """Of which it was told."""
     rounds: int = 0
     waiters: list[Callable[[], None]] = field(default_factory=list)
     _held: list[tuple[asyncio.Future[Appended], _Appended]] = field(default_factory=list)
@@ -93,6 +95,9 @@ class MemoryPartition:
             self._commit_all()
         future.set_result(appended)
         return future
+
+    def refused(self) -> None:
+        self.refusals += 1
 
     def commit(self) -> None:
         """Commit everything appended so far."""
