@@ -24,7 +24,7 @@ PINNED: dict[Mutation, tuple[int, ...]] = {
     mutations.older_leaders_are_heard: (43, 48, 249, 344),
     mutations.sequence_numbers_are_not_checked: (0, 5, 8, 11),
     mutations.producer_epochs_are_not_fenced: (23, 28, 31, 33),
-    mutations.producers_do_not_roll_back: (100, 135, 265),
+    mutations.producers_do_not_roll_back: (1237,),
     mutations.checksums_are_not_checked: (29, 36, 60, 70),
     mutations.checksums_are_not_checked_on_reads: (8, 29, 38, 57),
     mutations.recovery_checks_no_checksums: (10, 76, 332),
@@ -34,6 +34,7 @@ PINNED: dict[Mutation, tuple[int, ...]] = {
     mutations.emptied_disk_keeps_its_identity: (4, 10, 11),
     mutations.hollow_replicas_vote: (11, 17, 38),
     mutations.unheard_voters_are_ready: (219,),
+    mutations.log_that_begins_anew_takes_what_fits: (147, 180, 490, 517),
 }
 
 

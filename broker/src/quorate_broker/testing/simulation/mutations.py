@@ -209,6 +209,24 @@ def hollow_replicas_vote(patch: Patch) -> None:
     patch.setattr(Log, "hollow", property(lambda _: False))
 
 
+def log_that_begins_anew_takes_what_fits(patch: Patch) -> None:
+    """Entries at once, from the first one on, none of which says who founded the group."""
+
+    def fits(state: State, message: Append) -> bool:
+        prev = message.prev_index
+        same = prev <= state.log.last_index and state.log.term_at(prev) == message.prev_term
+        return same or prev <= state.commit_index
+
+    def fill(state: State) -> None:
+        state.members, members = membership.of([state.me]), state.members
+        original(state)
+        state.members = members
+
+    original = following._fill
+    patch.setattr(following, "_fits", fits)
+    patch.setattr(following, "_fill", fill)
+
+
 RARE: tuple[Mutation, ...] = (who_is_left_out_never_stands,)
 """It takes the meeting of several faults; a transcript replays it."""
 CORE: tuple[Mutation, ...] = (
@@ -232,6 +250,7 @@ CORE: tuple[Mutation, ...] = (
     unheard_voters_are_ready,
     emptied_disk_keeps_its_identity,
     hollow_replicas_vote,
+    log_that_begins_anew_takes_what_fits,
 )
 
 

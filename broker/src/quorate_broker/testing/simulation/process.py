@@ -326,6 +326,8 @@ class Process:
             self._check_commits()
             self._commit_index = replica.commit_index
         self._members = replica.members
+        is_told = log.hollow or replica.members.voters != ()
+        must(is_told, f"J: node {self._node} is filled, and does not know its group")
         if replica.resting != self._is_resting:
             self._is_resting = replica.resting
             self._world.seen["rest"] += replica.resting

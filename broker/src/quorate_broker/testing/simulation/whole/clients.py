@@ -329,13 +329,19 @@ class Admin(Client):
                 return
             await self.pause()
 
+    @property
+    def _replicas(self) -> int:
+        """Two would not outlive the loss of one's disk, and that may be on its way."""
+        least = self.cluster.options.nodes if self.cluster.options.wipe else 1
+        return min(3, max(self.nodes, least))
+
     async def meddle(self, number: int) -> None:
         """One thing or the other, once; whether it is done or not."""
         try:
             match number % 3:
                 case 0:
                     async with asyncio.timeout(5):
-                        await self.make(f"scratch-{number}", 1, min(3, self.nodes))
+                        await self.make(f"scratch-{number}", 1, self._replicas)
                 case 1:
                     request = delete_topics.DeleteTopicsRequest(
                         topic_names=[f"scratch-{number - 1}"], timeout_ms=2_000
