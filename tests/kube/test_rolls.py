@@ -73,7 +73,7 @@ def four(three: BrokerCluster) -> Iterator[BrokerCluster]:
 def test_a_broker_leaves_only_after_its_replicas_have_and_its_volume_goes_last(
     four: BrokerCluster,
 ) -> None:
-    with four.load("moved") as load:
+    with four.load("departure") as load:
         load.goes_on()
         four.kubectl("scale", "brokercluster", four.name, "--replicas=3")
 
