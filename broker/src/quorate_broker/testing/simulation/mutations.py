@@ -28,7 +28,6 @@ from quorate_broker.raft import (
 from quorate_broker.raft.core import Raft
 from quorate_broker.raft.leading import Leading
 from quorate_broker.raft.messages import Append, AppendReply, HardState, Message, Peer
-from quorate_broker.raft.ports import RaftLog
 from quorate_broker.raft.state import Role, State
 from quorate_broker.testing.simulation.batch import run_core
 from quorate_broker.testing.simulation.host import Host
@@ -174,13 +173,6 @@ def failed_replica_is_always_due(patch: Patch) -> None:
     patch.setattr(sys.modules[Raft.__module__], "FOREVER_MS", 0)
 
 
-def followers_hint_is_a_border_of_ours(patch: Patch) -> None:
-    def agreed(log: RaftLog, message: AppendReply) -> int:
-        return min(log.end_of_term(message.hint_term)[1], message.hint_index)
-
-    patch.setattr(leading, "_agreed", agreed)
-
-
 def who_is_left_out_never_stands(patch: Patch) -> None:
     def may_stand(state: State) -> bool:
         return not state.log.hollow and any(state.me in voters for voters in state.halves)
@@ -227,7 +219,7 @@ def log_that_begins_anew_takes_what_fits(patch: Patch) -> None:
     patch.setattr(following, "_fill", fill)
 
 
-RARE: tuple[Mutation, ...] = (who_is_left_out_never_stands,)
+RARE: tuple[Mutation, ...] = (who_is_left_out_never_stands, unheard_voters_are_ready)
 """It takes the meeting of several faults; a transcript replays it."""
 CORE: tuple[Mutation, ...] = (
     vote_is_said_before_it_is_on_disk,
@@ -246,8 +238,6 @@ CORE: tuple[Mutation, ...] = (
     recovery_checks_no_checksums,
     candidate_remembers_what_matched,
     failed_replica_is_always_due,
-    followers_hint_is_a_border_of_ours,
-    unheard_voters_are_ready,
     emptied_disk_keeps_its_identity,
     hollow_replicas_vote,
     log_that_begins_anew_takes_what_fits,
