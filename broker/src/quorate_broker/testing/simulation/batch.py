@@ -52,6 +52,7 @@ SEEN_SOON = (
     "truncation",
     "append refused",
     "duplicate batch",
+    "producers compared",
     "unknown fate",
     "hollow",
     "set aside",

@@ -8,7 +8,8 @@
   that came back has all it had synced.
 - B: readers below the high watermark see the committed entries and nothing else.
 - C: the sequence numbers of an idempotent producer have neither gaps nor repetitions, and nothing
-  of an older epoch comes behind a newer one.
+  of an older epoch comes behind a newer one; who starts, begins to lead or had to cut its log
+  knows of each producer what its log says, also where the log's front is gone.
 
 `Canon` is the one history that all must agree on, extended by whoever commits first.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from quorate_broker.partition.producers import WINDOW, Producer, ProducerTable, Written
 from quorate_broker.raft.messages import HardState, Message, Peer, Vote, VoteReply
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader
@@ -68,6 +70,19 @@ def known(first_index: int, before_term: int, header: BatchHeader) -> Known:
         header.last_sequence,
         header.is_internal,
     )
+
+
+def _add(producers: dict[int, Producer], entry: Known) -> None:
+    number = entry.producer_id
+    if entry.is_internal or number < 0:
+        return
+    before = producers.get(number)
+    last_offset = entry.base_offset + entry.last_index - entry.first_index
+    numbers = entry.base_sequence, entry.last_sequence
+    written = Written(*numbers, entry.base_offset, last_offset, entry.last_index)
+    goes_on = before is not None and before.epoch == entry.producer_epoch
+    older = before.batches if before is not None and goes_on else ()
+    producers[number] = Producer(entry.producer_epoch, (*older, written)[-WINDOW:])
 
 
 class Checkers:
@@ -200,6 +215,24 @@ class Checkers:
         expected = expected if entry.producer_epoch == epoch else 0
         must(entry.base_sequence == expected, f"C: {entry}, expected sequence {expected}")
         self._sequences[entry.producer_id] = entry.producer_epoch, entry.last_sequence + 1
+
+    def knows_producers(
+        self, node: int, table: ProducerTable, commit_index: int, rest: Sequence[Known]
+    ) -> None:
+        """The table is what comes out when all is read from the beginning; `rest` lies behind the
+        commit index. Of some it may know more: a leader's snapshot is ahead of the log."""
+        known = table._producers
+        last_index = rest[-1].last_index if rest else commit_index
+        ends = {number: each.batches[-1].last_index for number, each in known.items()}
+        ahead = {number: end for number, end in ends.items() if end > last_index}
+        expected: dict[int, Producer] = {}
+        for entry in self.canon:
+            if entry.last_index <= ahead.get(entry.producer_id, commit_index):
+                _add(expected, entry)
+        for entry in rest:
+            if entry.producer_id not in ahead:
+                _add(expected, entry)
+        must(expected == known, f"C: node {node} knows producers {known}, its log {expected}")
 
     def leads_with(self, node: int, term: int, term_at: Callable[[int], int | None]) -> None:
         """Leader completeness: whoever begins to lead has all that older terms committed.

@@ -193,6 +193,7 @@ class Host:
             self._cannot_start(error)
         else:
             self.process = process
+            process.check_producers()
             process.drive()
 
     def _cannot_start(self, error: Exception) -> None:

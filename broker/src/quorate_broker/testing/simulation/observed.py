@@ -23,6 +23,8 @@ class ObservedLog(Log):
 
     observer: Callable[[int, int, BatchHeader], None]
     seen: Counter[str]
+    was_cut = False
+    """Since somebody looked."""
 
     def _append(self, buf: Buffer, header: BatchHeader) -> None:
         first_index, before = self.last_index + 1, self.last_term
@@ -31,6 +33,7 @@ class ObservedLog(Log):
 
     def truncate_after(self, index: int) -> None:
         self.seen["truncation"] += index < self.last_index
+        self.was_cut |= index < self.last_index
         super().truncate_after(index)
 
 

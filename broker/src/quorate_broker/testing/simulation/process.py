@@ -318,6 +318,10 @@ class Process:
         if replica.role is Role.LEADER and checkers.leads(self._node, replica.term):
             self._world.seen["election"] += 1
             checkers.leads_with(self._node, replica.term, log.term_at)
+            self.check_producers()
+        if log.was_cut:
+            log.was_cut = False
+            self.check_producers()
         if replica.serving and replica.term > self._served_term:
             self._served_term = replica.term
             checkers.serves(self._node, replica.term, replica.commit_index)
@@ -331,6 +335,17 @@ class Process:
         if replica.resting != self._is_resting:
             self._is_resting = replica.resting
             self._world.seen["rest"] += replica.resting
+
+    def check_producers(self) -> None:
+        """Against the log, as far as that is known to be the history of all, and from there on."""
+        if self.is_failed:
+            return
+        commit_index = self.replica.commit_index
+        begin = max(commit_index + 1, self.log.first_index)
+        rest = list(self._entries(begin, self.log.last_index))
+        table = self.replica._producers
+        self._world.checkers.knows_producers(self._node, table, commit_index, rest)
+        self._world.seen["producers compared"] += len(table) > 0
 
     def _check_commits(self) -> None:
         checkers, replica = self._world.checkers, self.replica
@@ -347,8 +362,11 @@ class Process:
 
     def _commits(self) -> Iterator[Known]:
         """From memory: what was appended is known, and the disk may lie."""
-        index = max(self._commit_index + 1, self.log.first_index)
-        while index <= self.replica.commit_index:
+        begin = max(self._commit_index + 1, self.log.first_index)
+        return self._entries(begin, self.replica.commit_index)
+
+    def _entries(self, index: int, last_index: int) -> Iterator[Known]:
+        while index <= last_index:
             term = self.log.term_at(index)
             assert term is not None
             entry = self._world.checkers.begun[index, term]
