@@ -42,7 +42,7 @@ class Server:
         self.budget = Budget(max(limits.buffer_budget_bytes, 2 * limits.max_frame_bytes))
         self.complaints = Complaints(context.clock.monotonic_ms)
         self.closing = False
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in order of coming, for replays
         self._by_host: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -94,7 +94,7 @@ class Server:
     def admit(self, connection: Connection) -> bool:
         """Count a connection in; False when there are too many."""
         host = connection.peer_host
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._by_host[host] += 1
         self._empty.clear()
         if self.closing or len(self._connections) > self.limits.max_connections:
@@ -109,7 +109,7 @@ class Server:
 
     def forget(self, connection: Connection) -> None:
         """Count a connection out."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._by_host[connection.peer_host] -= 1
         if not self._by_host[connection.peer_host]:
             del self._by_host[connection.peer_host]

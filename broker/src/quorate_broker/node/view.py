@@ -55,7 +55,7 @@ class NodeView:
         self._flank: Flank | None = None
         self._transfers: Transfers | None = None
         self._redraw: asyncio.TimerHandle | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._overview = Overview(
             version=1, cluster_id="", controller_id=NO_LEADER, term=-1, transitions=0, members=()
         )
@@ -113,11 +113,11 @@ class NodeView:
     async def changed(self, after: int) -> None:
         while self._overview.version <= after:
             future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.add(future)
+            self._waiting[future] = None
             try:
                 await future
             finally:
-                self._waiting.discard(future)
+                self._waiting.pop(future, None)
 
     def refresh_soon(self) -> None:
         """Something may have changed: draw anew in a moment."""
