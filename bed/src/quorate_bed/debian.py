@@ -14,19 +14,23 @@ from quorate_bed.shell import run
 
 SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
-CLUSTER = {
-    "containerd": "containerd",
-    "runc": "runc",
+NETWORK = {
     "iproute2": "ip",
     "nftables": "nft",
-    "conntrack": "conntrack",
-    "containernetworking-plugins": "/usr/lib/cni/ptp|/opt/cni/bin/ptp",
     "iptables": "iptables",
     "util-linux": "nsenter",
+}
+CLUSTER = {
+    **NETWORK,
+    "containerd": "containerd",
+    "runc": "runc",
+    "conntrack": "conntrack",
+    "containernetworking-plugins": "/usr/lib/cni/ptp|/opt/cni/bin/ptp",
     "mount": "losetup",
     "xfsprogs": "mkfs.xfs",
     "openssl": "openssl",
 }
+CHAOS = {**NETWORK, "mount": "mount", "e2fsprogs": "mkfs.ext4"}
 IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
 CLIENTS = {"kcat": "kcat"}
 JAVA = {"maven": "mvn", "default-jdk-headless": "javac"}

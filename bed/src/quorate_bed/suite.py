@@ -119,7 +119,7 @@ def _run_part(part: Part) -> Result:
 def _environment(part: Part) -> tuple[Path | None, str]:
     """Where the part's programs stand, after its own set-up; None with a reason to leave it out."""
     if part.name in ("processes", "long"):
-        debian.install(debian.CLIENTS)
+        debian.install({**debian.CLIENTS, **debian.CHAOS})
     if part.name == "conformance":
         debian.install(debian.JAVA)
     if part.name in ("charts", "kubernetes"):
@@ -152,7 +152,7 @@ def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str, list[str
     """Run it with its output shown; its exit code, its last line, and the tests that failed."""
     words = [str(scripts / command[0]), *command[1:]]
     console.print(f"[dim]$ {' '.join(command)}[/]")
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{debian.SEARCH_PATH}"}
     process = subprocess.Popen(
         words,
         cwd=paths.REPOSITORY,
