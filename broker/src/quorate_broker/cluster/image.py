@@ -145,7 +145,7 @@ class Image:
         node_id = record.node_id
         match record:
             case records.BrokerRegistered():
-                self.brokers[node_id] = _broker(record)
+                self.brokers[node_id] = broker_of(record)
                 self.addresses[node_id] = (record.rpc_host, record.rpc_port)
             case records.BrokerAdmitted():
                 self._admit(Member(node_id, record.incarnation))
@@ -229,14 +229,15 @@ class Image:
         self.retired = dict(state.retired)
         self.draining = frozenset(state.draining)
         self.addresses = dict(state.addresses)
-        self.brokers = {one.node_id: _broker(one) for one in state.brokers}
+        self.brokers = {one.node_id: broker_of(one) for one in state.brokers}
         self.topics = {topic.name: topic for topic in topics}
         self.topics_by_id = {topic.id: topic for topic in topics}
         self.next_producer_id = state.next_producer_id
         self.version = state.version
 
 
-def _broker(record: records.BrokerRegistered) -> Broker:
+def broker_of(record: records.BrokerRegistered) -> Broker:
+    """What an image keeps of a registration."""
     return Broker(
         record.node_id,
         record.incarnation,

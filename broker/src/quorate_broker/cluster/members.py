@@ -13,7 +13,7 @@ disk of that id connected: liveness is not metadata. Read next: `image` for what
 from __future__ import annotations
 
 from quorate_broker.cluster import commands, records
-from quorate_broker.cluster.image import Broker, Image
+from quorate_broker.cluster.image import Broker, Image, broker_of
 from quorate_broker.cluster.records import Member
 from quorate_broker.cluster.topics import Decision
 from quorate_broker.errors import ErrorCode, KafkaError
@@ -30,7 +30,7 @@ def register(image: Image, command: commands.RegisterBroker) -> Decision:
             f"broker {command.node_id} with incarnation {command.incarnation} is not a member "
             f"of cluster {image.cluster_id}",
         )
-    broker = Broker(
+    record = records.BrokerRegistered(
         command.node_id,
         command.incarnation,
         command.rpc_host,
@@ -40,20 +40,10 @@ def register(image: Image, command: commands.RegisterBroker) -> Decision:
         command.version,
         command.feature_level,
     )
+    broker = broker_of(record)
     written: list[records.MetadataRecord] = []
     if image.brokers.get(command.node_id) != broker:
-        written.append(
-            records.BrokerRegistered(
-                command.node_id,
-                command.incarnation,
-                command.rpc_host,
-                command.rpc_port,
-                command.listeners,
-                command.rack,
-                command.version,
-                command.feature_level,
-            )
-        )
+        written.append(record)
     level = _common_level(image, broker)
     if level > image.feature_level:
         written.append(records.FeatureLevelRaised(level))
