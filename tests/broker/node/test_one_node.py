@@ -8,6 +8,7 @@ import pathlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,32 @@ def test_a_topic_made_again_under_its_name_keeps_its_coordinators(tmp_path: path
         listing = asyncio.ensure_future(node.context.coordinate("g", group_commands.ListGroups()))
         await node.until(listing.done)
         assert listing.exception() is None
+
+    run(tmp_path, test)
+
+
+def test_a_deposed_coordinator_tells_no_old_offsets(tmp_path: pathlib.Path) -> None:
+    async def test(node: Alone) -> None:
+        await node.asked(commands.CreateTopics((commands.NewTopic(OFFSETS_TOPIC, 1),)))
+        topic = await node.topic(OFFSETS_TOPIC)
+        partition = node.shelf.get(topic.id, 0)
+        assert partition is not None
+        await node.until(lambda: partition.is_leader)
+        fetch = group_commands.OffsetFetch("g", None)
+
+        async def told(command: object) -> object:
+            asked = asyncio.ensure_future(node.context.coordinate("g", command))
+            await node.until(asked.done)
+            return asked.exception() or asked.result()
+
+        assert await told(fetch) == ()
+        deposed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        deposed.set_exception(KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, None))
+        partition.confirm = lambda: deposed  # type: ignore[method-assign]
+        refused = await told(fetch)
+        assert isinstance(refused, KafkaError)
+        assert refused.code is ErrorCode.NOT_COORDINATOR
+        assert await told(group_commands.ListGroups()) == (), "which need not be the newest"
 
     run(tmp_path, test)
 

@@ -366,8 +366,7 @@ def test_a_machine_without_a_state_lives_on_the_records_that_are_left() -> None:
 def test_a_reply_that_writes_nothing_waits_for_a_round_where_it_must() -> None:
     async def test(stand: Stand) -> None:
         partition, host = await leading(stand)
-        host.confirms = True
-        asked = host.submit(b"?")
+        asked = host.submit(b"?", confirmed=True)
         await stand.turn()
         assert not asked.done()
         beat = next(
@@ -386,24 +385,10 @@ def test_a_reply_of_a_deposed_leader_is_none() -> None:
 
     async def test(stand: Stand) -> None:
         partition, host = await leading(stand)
-        host.confirms = True
-        asked = host.submit(b"?")
+        asked = host.submit(b"?", confirmed=True)
         await stand.turn()
         partition.receive(OTHER, Append(2, 0, 1, 0, (foreign(2),)))
         await stand.flush()
-        assert code(asked) is ErrorCode.NOT_COORDINATOR
-
-    run(test)
-
-
-def test_a_deposed_leader_is_not_confirmed_so_it_tells_no_old_offsets() -> None:
-    async def test(stand: Stand) -> None:
-        partition, host = await leading(stand)
-        asked = asyncio.ensure_future(host.confirm())
-        await stand.turn()
-        partition.receive(OTHER, Append(2, 0, 1, 0, (foreign(2),)))
-        await stand.flush()
-        await stand.turn()
         assert code(asked) is ErrorCode.NOT_COORDINATOR
 
     run(test)

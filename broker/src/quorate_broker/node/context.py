@@ -133,9 +133,8 @@ class NodeContext:
         host = self._coordinators.get((topic.id, index))
         if host is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR, None)
-        if isinstance(command, OffsetFetch):
-            await host.confirm()  # a member that is told an old offset would commit it again
-        return await host.submit(command)
+        # A member that is told an old offset would commit it again.
+        return await host.submit(command, confirmed=isinstance(command, OffsetFetch))
 
     async def coordinate_all(self, command: object) -> list[Any]:
         """The replies of every coordinator on this broker.

@@ -71,7 +71,6 @@ class Controller:
             ErrorCode.NOT_CONTROLLER,
             clock,
         )
-        self._host.confirms = True
         every_bytes = settings.metadata_log_max_record_bytes_between_snapshots
         self._snapshots = Snapshots(partition, lambda: self.image.encode(), every_bytes)
 
@@ -149,7 +148,7 @@ class Controller:
 
     async def _try(self, command: commands.Command, peers: Peers) -> commands.Reply:
         if self.leads:
-            reply: commands.Reply = await self._host.submit(command)
+            reply: commands.Reply = await self._host.submit(command, confirmed=True)
             return reply
         leader = self.leader_id
         if leader in (-1, peers.me.node_id):
@@ -162,7 +161,7 @@ class Controller:
     async def serve(self, body: bytes) -> bytes:
         """A command that another broker forwarded. Raises KafkaError NOT_CONTROLLER."""
         command = _commands.decode(body)
-        return msgspec.msgpack.encode(await self._host.submit(command))
+        return msgspec.msgpack.encode(await self._host.submit(command, confirmed=True))
 
     async def form(self, genesis: Genesis, peers: Peers) -> None:
         """Write the genesis as the first record, if nobody has; however long it takes."""

@@ -190,9 +190,6 @@ class Host:
         self._tickets: dict[int, asyncio.Future[Any]] = {}
         self._held: deque[tuple[int, int, object]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self.confirms = False
-        """A reply that writes nothing waits for a round of the group: it may stand on what another
-        leader has overruled since."""
         partition.add_waiter(self._changed)
         self._changed()
 
@@ -206,8 +203,12 @@ class Host:
         """Leads, but has not replayed everything yet."""
         return self._loading is not None
 
-    def submit(self, command: object) -> asyncio.Future[Any]:
-        """Run a command. The future raises KafkaError when this node does not lead (any more)."""
+    def submit(self, command: object, confirmed: bool = False) -> asyncio.Future[Any]:
+        """Run a command. The future raises KafkaError when this node does not lead (any more).
+
+        `confirmed`: a reply that writes nothing waits until a majority has said that this node
+        still leads, for it may stand on what another leader has overruled since.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._leads():
             self._drop()
@@ -218,15 +219,9 @@ class Host:
         ticket = self._next_ticket
         self._next_ticket += 1
         self._tickets[ticket] = future
-        self._carry_out(self._machine.handle(ticket, command, self._clock.monotonic_ms()))
+        outcome = self._machine.handle(ticket, command, self._clock.monotonic_ms())
+        self._carry_out(outcome, confirmed)
         return future
-
-    async def confirm(self) -> None:
-        """Until a majority has said that this node still leads; raises KafkaError."""
-        try:
-            await self._partition.confirm()
-        except KafkaError as error:
-            raise KafkaError(self._not_leader, error.message) from error
 
     def close(self) -> None:
         self._partition.remove_waiter(self._changed)
@@ -299,7 +294,7 @@ class Host:
 
     # -- outcomes
 
-    def _carry_out(self, outcome: Outcome) -> None:
+    def _carry_out(self, outcome: Outcome, confirmed: bool = False) -> None:
         if outcome.records:
             try:
                 self._append(outcome)
@@ -308,7 +303,7 @@ class Host:
                 self._drop()
                 self._timer = self._loop.call_later(RELOAD_S, self._reload)
                 return
-        if outcome.replies and not outcome.records and self.confirms:
+        if outcome.replies and not outcome.records and confirmed:
             round_ = self._partition.confirm()
             round_.add_done_callback(lambda done: self._confirmed(done, outcome))
         else:
