@@ -12,13 +12,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
 from quorate_broker.testing.simulation import faults
+from quorate_broker.testing.simulation.report import Report, Teller, Trace
 from quorate_broker.testing.simulation.run import Simulation
-
-Teller = Callable[[str], None]
 
 SEEN_SOON = (
     *faults.KINDS,
@@ -103,15 +103,31 @@ class Outcome(msgspec.Struct, frozen=True):
     """Of one run, without waiting for a core."""
 
 
-def run_core(seed: int, tell: Teller | None = None) -> Outcome:
-    """Run one seed of the core layer; what it finds is its result, not raised."""
-    simulation = Simulation(seed, tell)
+class Drawn(Protocol):
+    """What a seed drew."""
+
+    def describe(self) -> str: ...
+
+
+class Run(Protocol):
+    """One run of one seed, whichever the layer."""
+
+    @property
+    def options(self) -> Drawn: ...
+    @property
+    def trace(self) -> Trace: ...
+
+    def run(self) -> Report: ...
+
+
+def attempt(seed: int, simulation: Run) -> Outcome:
+    """Run it; what it finds is its result, not raised."""
     options = simulation.options.describe()
     try:
         report = simulation.run()
     except Exception as error:  # noqa: BLE001 - whatever it is, the seed found it
         words = "".join(traceback.format_exception(error))
-        return Outcome(seed, options, error=words, lately=tuple(simulation.lately))
+        return Outcome(seed, options, error=words, lately=tuple(simulation.trace.lately))
     return Outcome(
         seed,
         options,
@@ -121,6 +137,11 @@ def run_core(seed: int, tell: Teller | None = None) -> Outcome:
         report.healed_us,
         dict(report.seen),
     )
+
+
+def run_core(seed: int, tell: Teller | None = None) -> Outcome:
+    """Run one seed of the core layer."""
+    return attempt(seed, Simulation(seed, tell))
 
 
 @dataclass(frozen=True, slots=True)

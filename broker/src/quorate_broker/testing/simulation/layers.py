@@ -6,11 +6,9 @@ slower by an order of magnitude, and bring in all that lies between a client's s
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable
-
 from quorate_broker.testing.simulation import batch
-from quorate_broker.testing.simulation.batch import Layer, Outcome
+from quorate_broker.testing.simulation.batch import Layer, Outcome, attempt
+from quorate_broker.testing.simulation.report import Teller
 from quorate_broker.testing.simulation.whole import faults
 from quorate_broker.testing.simulation.whole.run import WholeSimulation
 
@@ -30,24 +28,9 @@ SEEN_SOON = (
 SEEN_LATER = ("EIO in sync", "EIO in pwrite", "reassigned", "exit with an error")
 
 
-def run_whole(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Run one seed of whole brokers; what it finds is its result, not raised."""
-    simulation = WholeSimulation(seed, tell)
-    options = simulation.options.describe()
-    try:
-        simulation.run()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the seed found it
-        words = "".join(traceback.format_exception(error))
-        return Outcome(seed, options, error=words, lately=tuple(simulation.lately))
-    return Outcome(
-        seed,
-        options,
-        simulation.trace,
-        simulation.scheduler.events,
-        len(simulation.history.acked),
-        simulation.healed_us,
-        dict(simulation.seen),
-    )
+def run_whole(seed: int, tell: Teller | None = None) -> Outcome:
+    """Run one seed of whole brokers."""
+    return attempt(seed, WholeSimulation(seed, tell))
 
 
 WHOLE = Layer(run_whole, SEEN_SOON, SEEN_LATER)

@@ -7,10 +7,7 @@ of the product itself. The same seed gives the same trace, to the last message.
 from __future__ import annotations
 
 import random
-import zlib
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
 
 from quorate_broker.raft.core import Role
 from quorate_broker.raft.messages import Append, Message, Peer, Snapshot
@@ -22,8 +19,8 @@ from quorate_broker.testing.simulation.controller import Controller
 from quorate_broker.testing.simulation.faults import Faults
 from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.network import Network
-from quorate_broker.testing.simulation.options import Options
 from quorate_broker.testing.simulation.process import Process
+from quorate_broker.testing.simulation.report import Report, Teller, Trace
 from quorate_broker.testing.simulation.world import World
 
 HEAL_US = 10_000_000
@@ -35,35 +32,18 @@ _LEAVING_US = 3_500_000
 """So long those who left the group are told so."""
 _GOSSIP_US = 1_000_000
 _MOST_EVENTS = 400_000
-_KEPT_LINES = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a seed did."""
-
-    seed: int
-    options: Options
-    trace: int
-    events: int
-    acked: int
-    healed_us: int
-    seen: Counter[str]
 
 
 class Simulation:
     """One run."""
 
-    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
-        self.seed = seed
-        self._tell = tell
+    def __init__(self, seed: int, tell: Teller | None = None) -> None:
         dice = random.Random(seed)
         self.options = drawing.draw(dice)
         self.scheduler = Scheduler()
         self.seen: Counter[str] = Counter()
         self.checkers = Checkers()
-        self.trace = 0
-        self.lately: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.trace = Trace(self.scheduler, tell)
         self.network = Network(self.scheduler, dice, self.options, self.seen)
         founders = range(1, self.options.nodes + 1)
         spares = range(self.options.nodes + 1, self.options.nodes + self.options.spares + 1)
@@ -76,7 +56,7 @@ class Simulation:
             checkers=self.checkers,
             seen=self.seen,
             founders=tuple(Peer(node, f"disk-{node}") for node in founders),
-            trace=self._trace,
+            trace=self.trace,
             hosts=self.hosts,
             targets=[],
         )
@@ -113,11 +93,9 @@ class Simulation:
                 host.must_agree()
                 assert host.process is not None
                 self.seen["log start moved everywhere"] += host.process.log.start_offset > 0
-        self._trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
+        self.trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
         return Report(
-            self.seed,
-            self.options,
-            self.trace,
+            self.trace.checksum,
             self.scheduler.events,
             self.checkers.acked,
             healed_us,
@@ -216,18 +194,11 @@ class Simulation:
         )
 
     def _deliver(self, sender: Peer, to: Peer, message: Message) -> None:
-        self._trace(f"{sender.node_id} > {to.node_id} {_summary(message)}")
+        self.trace(f"{sender.node_id} > {to.node_id} {_summary(message)}")
         self.world.host_of(to).receive(sender, to, message)
 
     def _lost(self, node: int, other: int) -> None:
         self.hosts[node - 1].give(lambda process: process.peer_lost(other))
-
-    def _trace(self, what: str) -> None:
-        line = f"{self.scheduler.now_us / 1_000_000:.6f} {what}"
-        self.lately.append(line)
-        if self._tell is not None:
-            self._tell(line)
-        self.trace = zlib.crc32(line.encode(), self.trace)
 
 
 def simulate(seed: int) -> Report:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,6 +17,7 @@ from quorate_broker.partition.shell import Partition
 from quorate_broker.raft.core import Role
 from quorate_broker.testing.simulation.checkers import must
 from quorate_broker.testing.simulation.clock import HostClock, Scheduler
+from quorate_broker.testing.simulation.report import Report, Teller, Trace
 from quorate_broker.testing.simulation.whole import options as drawing
 from quorate_broker.testing.simulation.whole.clients import TOPIC, Admin, Member, Producer, Reader
 from quorate_broker.testing.simulation.whole.cluster import Cluster
@@ -31,23 +31,19 @@ FORM_US = 15_000_000
 HEAL_US = 30_000_000
 _LOOK_US = 100_000
 _MOST_EVENTS = 3_000_000
-_KEPT_LINES = 60
 
 
 class WholeSimulation:
     """One run."""
 
-    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, seed: int, tell: Teller | None = None) -> None:
         dice = random.Random(seed)
         self.options = drawing.draw(dice)
         self.scheduler = Scheduler()
         self.seen: Counter[str] = Counter()
-        self.lately: deque[str] = deque(maxlen=_KEPT_LINES)
-        self.trace = 0
-        self.healed_us = 0
-        self._tell = tell
+        self.trace = Trace(self.scheduler, tell)
         fabric = Fabric(self.scheduler, dice, self.options, self.seen)
-        self.cluster = Cluster(self.scheduler, dice, self.options, fabric, self.seen, self._trace)
+        self.cluster = Cluster(self.scheduler, dice, self.options, fabric, self.seen, self.trace)
         nodes = self.options.nodes
         self.machines = [Machine(self.cluster, i, nodes) for i in range(1, nodes + 1)]
         self.history = History()
@@ -74,17 +70,24 @@ class WholeSimulation:
     def _partitions(self) -> int:
         return self.options.partitions
 
-    def run(self) -> None:
+    def run(self) -> Report:
         """Raises what does not hold."""
         try:
-            self._run()
+            healed_us = self._run()
         finally:
             for machine in self.machines:
                 machine.kill()
             self.cluster.fabric.process_died(self._loop, is_silent=True)
             self._loop.abandon()
+        return Report(
+            self.trace.checksum,
+            self.scheduler.events,
+            len(self.history.acked),
+            healed_us,
+            self.seen,
+        )
 
-    def _run(self) -> None:
+    def _run(self) -> int:
         for machine in self.machines:
             machine.has_faults = False
             machine.start()
@@ -103,18 +106,19 @@ class WholeSimulation:
         if self.options.joins:
             self.scheduler.after(self.options.chaos_us // 3, self._join)
         self._pass(began_us + self.options.chaos_us - self.scheduler.now_us)
-        self._trace("heal")
+        self.trace("heal")
         self.faults.heal()
-        self._become_healthy()
+        healed_us = self._become_healthy()
         self._read_all()
         self._compare()
         for machine in self.machines:
             self.seen.update(f"disk: {what}" for what in machine.disk.seen)
-        self._trace(f"{len(self.history.acked)} acknowledged, {self.history.reads} read")
+        self.trace(f"{len(self.history.acked)} acknowledged, {self.history.reads} read")
+        return healed_us
 
     # ---------------------------------------------------------------------------------- phases
 
-    def _become_healthy(self) -> None:
+    def _become_healthy(self) -> int:
         began_us = self.scheduler.now_us
         self._until(
             lambda: all(producer.acked_us >= began_us for producer in self.producers),
@@ -125,7 +129,7 @@ class WholeSimulation:
             client.is_stopped = True
         self._pass(4_000_000)
         self._until(self._is_at_rest, HEAL_US, "G: not all in sync")
-        self.healed_us = self.scheduler.now_us - began_us
+        return self.scheduler.now_us - began_us
 
     def _is_at_rest(self) -> bool:
         for group, partitions in self._groups().items():
@@ -261,13 +265,6 @@ class WholeSimulation:
         self._client(self._admin.meddle(self._meddled))
         self._meddled += 1
         self._admin.nodes = sum(machine.is_serving for machine in self.machines) or 1
-
-    def _trace(self, what: str) -> None:
-        line = f"{self.scheduler.now_us / 1_000_000:.6f} {what}"
-        self.lately.append(line)
-        if self._tell is not None:
-            self._tell(line)
-        self.trace = zlib.crc32(line.encode(), self.trace)
 
 
 def _nothing() -> None:
