@@ -9,10 +9,12 @@ import pytest
 
 from quorate_broker.log.disk import OsDisk
 from quorate_broker.log.log import Log, LogSettings
+from quorate_broker.testing import repository
 from quorate_broker.testing.chaos import report
 from quorate_broker.testing.chaos.__main__ import main
 from quorate_broker.testing.chaos.availability import Gaps
 from quorate_broker.testing.chaos.disks import tear_segment
+from quorate_broker.testing.chaos.faults import FAULTS
 from quorate_broker.testing.chaos.history import History, Send
 from quorate_broker.testing.chaos.judge import Violation
 from quorate_broker.testing.chaos.runner import Phase, Plan, Result
@@ -91,6 +93,26 @@ def test_the_summary_says_which_kind_how_often() -> None:
 def test_quantiles_of_twenty_gaps_are_the_tenth_the_nineteenth_and_the_last() -> None:
     row = Gaps("SIGKILL", tuple(float(i) for i in range(20, 0, -1))).row()
     assert row.split() == ["SIGKILL", "20", "10.00", "19.00", "20.00"]
+
+
+def test_every_row_of_the_fault_matrix_that_is_for_real_processes_has_a_fault() -> None:
+    rows = {row for fault in FAULTS.values() for row in fault.rows}
+    assert rows >= {*range(1, 9), 10, 11, 13, *range(15, 20)}
+
+
+def test_the_page_counts_what_was_drawn() -> None:
+    page = report.page(result())
+    assert '<td>deaf<td class="n">1 times' in page
+    assert '<td>wipe<td class="n">0 times' in page
+    assert f"1 of {len(FAULTS)}" in page
+
+
+def test_the_version_before_this_one_is_in_the_history_and_can_be_run(
+    tmp_path: pathlib.Path,
+) -> None:
+    source = repository.source_of(repository.PREVIOUS, tmp_path / "older")
+    assert (source / "quorate_broker" / "testing" / "sabotaged.py").exists()
+    assert not repository.has("0" * 40)
 
 
 def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ import argparse
 import multiprocessing
 import os
 import pathlib
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import msgspec
 
+from quorate_broker.testing import repository
 from quorate_broker.testing.simulation import layers
 from quorate_broker.testing.simulation.batch import Batch, Outcome, run_twice
 
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(layer: str, seeds: range, processes: int) -> int:
-    commit = _commit()
+    commit = repository.commit()
     batch = Batch()
     kept = _KEPT / f"{layer}-{commit}.jsonl"
     done = _known(kept) if "+" not in commit else {}
@@ -122,7 +122,7 @@ def _replay(layer: str, seed: int) -> int:
         _say(line + "\n")
 
     outcome = layers.LAYERS[layer].run(seed, tell)
-    _say(f"{_commit()} seed {seed}: {outcome.options}\n")
+    _say(f"{repository.commit()} seed {seed}: {outcome.options}\n")
     if outcome.error:
         _say(outcome.error)
         return 1
@@ -147,24 +147,6 @@ def _known(kept: pathlib.Path) -> dict[int, Outcome]:
     lines = kept.read_bytes().split(b"\n")[:-1]  # the last one may be cut short
     found = [_outcomes.decode(line) for line in lines]
     return {outcome.seed: outcome for outcome in found}
-
-
-def _commit() -> str:
-    """Of the tree it runs in; with a + when that has changes in the broker."""
-    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
-        )
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", ":/broker/src"],
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "no-commit+"
-    return head.stdout.strip() + "+" * bool(changes.stdout)
 
 
 def _say(text: str) -> None:

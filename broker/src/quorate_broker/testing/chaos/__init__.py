@@ -16,6 +16,7 @@ runner ends, however it ends. Needs root and the tools of `__main__.TOOLS`.
 
 Packets are delayed and reordered by NFQUEUE, since a kernel need not have netem. The brokers run by
 `testing.sabotaged`, which makes syncs slow, lets writes fail and moves the wall clock; all else is
-done to them from outside. Left out: duplicated packets (TCP drops them) and two versions mixed.
+done to them from outside. The version before this one comes from the repository's history. Left
+out: duplicated packets, which TCP drops.
 Read next: `runner`.
 """

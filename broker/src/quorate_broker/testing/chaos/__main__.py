@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 
+from quorate_broker.testing import repository
 from quorate_broker.testing.chaos import availability, report, slowness
 from quorate_broker.testing.chaos.faults import FAULTS
 from quorate_broker.testing.chaos.runner import Plan, Run
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
         print(slowness.measure(folder, options.slow_disk).table())
         return 0
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    kinds = tuple(options.faults.split(",")) if options.faults else tuple(FAULTS)
+    kinds = tuple(options.faults.split(",")) if options.faults else _possible()
     plan = Plan(seed, options.minutes, kinds, live_within_s=options.live_within)
     print(f"seed {seed}, everything in {folder}")
     result = Run(plan, folder).run()
@@ -62,6 +63,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if unknown:
         parser.error(f"no such fault: {', '.join(unknown)}")
     return options
+
+
+def _possible() -> tuple[str, ...]:
+    """All that this checkout can do."""
+    if repository.has(repository.PREVIOUS):
+        return tuple(FAULTS)
+    print(f"no mixed versions: this clone is too shallow to have {repository.PREVIOUS}")
+    return tuple(kind for kind in FAULTS if kind != "mixed-versions")
 
 
 def _enter_own_namespaces(arguments: list[str]) -> None:

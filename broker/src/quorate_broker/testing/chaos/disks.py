@@ -105,15 +105,23 @@ class Disks:
     def rot(self, node_id: int, source: random.Random) -> str:
         """One byte of a file that was synced long ago is another; which file."""
         groups = self.data(node_id) / "groups"
-        sealed = [file for last in _last_segments(self.data(node_id)) for file in _older(last)]
-        files = sealed * 3 + sorted(groups.glob("*/*.qindex")) + sorted(groups.glob("*/checkpoint"))
-        files = [file for file in files if file.stat().st_size > 0]
+        sealed = [file for last in _last_segments(self.data(node_id)) for file in _older(last)] * 3
+        for other in ("*/*.qindex", "*/checkpoint", "*/state"):
+            sealed += sorted(groups.glob(other))
+        files = [file for file in sealed if file.stat().st_size > 0]
         if not files:
             return "nothing to rot"
         file = source.choice(files)
         at = source.randrange(file.stat().st_size)
         flip_byte(file, at)
         return f"byte {at} of {file.parent.name[-12:]}/{file.name}"
+
+    def rot_votes(self, node_id: int, source: random.Random) -> str:
+        """One byte of what the journal of votes holds is another; which."""
+        file = self.data(node_id) / "raft" / "state.log"
+        at = source.randrange(len(file.read_bytes().rstrip(b"\0")))
+        flip_byte(file, at)
+        return f"byte {at} of {file.name}"
 
     def heal(self) -> None:
         for node_id in self._node_ids:

@@ -1,7 +1,9 @@
 """What can be done to a cluster: one table, drawn from by a seeded source. Next: `runner`.
 
-A fault only begins; `Machines.heal` ends all of them alike. Rows are those of the fault matrix that
-real processes can be given here.
+A fault only begins; `Machines.heal` ends all of them alike. `rows` are those of the fault matrix
+(1 a crash, 2 a stall, 3 a partition, 4 one way of it, 5 clients alone, 6 loss and delay, 7 resets
+and slow readers, 8 a full disk, 9 a failed write, 10 a failed sync, 11 a power cut, 12 a torn
+write, 13 rot, 15 clocks, 16 a slow disk, 17 moves, 18 an empty disk, 19 two versions).
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ class Fault:
     hold_s: tuple[float, float] = (2.0, 15.0)
     overlays: bool = False
     """It may be added to another fault: it concerns the network alone."""
+    rows: tuple[int, ...] = (1,)
     concerns: str = "a broker"
     """For the report: what is in trouble."""
 
@@ -271,8 +274,10 @@ def rot(scene: Scene) -> str:
 
 
 def rot_while_down(scene: Scene) -> str:
+    """The journal of votes too: it is written anew at each start, so only one copy ever rots."""
     scene.machines.kill(ROTTEN)
-    return rot(scene)
+    votes = scene.machines.disks.rot_votes(ROTTEN, scene.source)
+    return f"{rot(scene)}, {votes}"
 
 
 def wipe(scene: Scene) -> str:
@@ -305,7 +310,20 @@ def _reassign(scene: Scene, settles: bool) -> str:
     return f"to node {node_id}: {there}; back to all: {back}"
 
 
+def mixed_versions(scene: Scene) -> str:
+    """Some are taken back to the version before, one by one; healing takes them forward again."""
+    machines, ids = scene.machines, scene.some()
+    codes = []
+    for node_id in ids:
+        codes.append(machines.terminate(node_id))
+        machines.start_older(node_id)
+        if not machines.wait_ready(node_id, READY_S):
+            return f"exit codes {codes}; node {node_id} not ready in {READY_S:.0f} s"
+    return f"nodes {ids} of the version before, exit codes {codes}"
+
+
 NETWORK = (2.0, 20.0)
+PAUSE = (1.0, 60.0)
 
 LINKS, DISKS, MEMBERS = "the network", "a disk or a clock", "membership"
 
@@ -314,36 +332,37 @@ FAULTS: Mapping[str, Fault] = {
     "kill-leader": Fault(kill_leader),
     "kill-two": Fault(kill_two),
     "kill-all": Fault(kill_all, (0.1, 5.0)),
-    "pause-leader": Fault(pause_leader, (1.0, 20.0)),
-    "pause": Fault(pause, (1.0, 20.0)),
-    "partition": Fault(partition, NETWORK, overlays=True, concerns=LINKS),
-    "partition-leader": Fault(partition_leader, NETWORK, concerns=LINKS),
-    "deaf": Fault(deaf, NETWORK, concerns=LINKS),
-    "mute": Fault(mute, NETWORK, concerns=LINKS),
-    "bridge": Fault(bridge, NETWORK, overlays=True, concerns=LINKS),
-    "islands": Fault(islands, NETWORK, concerns=LINKS),
-    "clients-cut": Fault(clients_cut, NETWORK, concerns=LINKS),
-    "loss": Fault(loss, NETWORK, overlays=True, concerns=LINKS),
-    "resets": Fault(resets, NETWORK, overlays=True, concerns=LINKS),
-    "delay": Fault(delay, NETWORK, overlays=True, concerns=LINKS),
-    "slow-reader": Fault(slow_reader, NETWORK, overlays=True, concerns=LINKS),
-    "disk-full": Fault(disk_full, (5.0, 15.0), concerns=DISKS),
-    "disk-slow": Fault(disk_slow, (3.0, 15.0), concerns=DISKS),
-    "sync-fails": Fault(sync_fails, (1.0, 8.0), concerns=DISKS),
-    "write-fails": Fault(write_fails, (1.0, 8.0), concerns=DISKS),
-    "clock-jump": Fault(clock_jump, (2.0, 15.0), concerns=DISKS),
-    "rot": Fault(rot, (1.0, 5.0), concerns=DISKS),
-    "rot-while-down": Fault(rot_while_down, (0.1, 3.0), concerns=DISKS),
-    "wipe": Fault(wipe, (0.1, 5.0), concerns=MEMBERS),
-    "reassign": Fault(reassign, (0.1, 5.0), concerns=MEMBERS),
-    "reassign-and-kill": Fault(reassign_and_kill, (0.1, 5.0), concerns=MEMBERS),
-    "disk-stall": Fault(disk_stall, (1.0, 10.0), concerns=DISKS),
-    "power-one": Fault(power_one, (0.1, 5.0), concerns=DISKS),
-    "power-all": Fault(power_all, (0.1, 5.0), concerns=DISKS),
-    "torn-tail": Fault(torn_tail, (0.1, 5.0), concerns=DISKS),
-    "restart": Fault(restart_one, (1.0, 8.0)),
-    "rolling-restart": Fault(rolling_restart, (0.1, 2.0)),
-    "transfers": Fault(transfers, (1.0, 3.0)),
+    "pause-leader": Fault(pause_leader, (1.0, 20.0), rows=(2,)),
+    "pause": Fault(pause, PAUSE, rows=(2,)),
+    "partition": Fault(partition, NETWORK, overlays=True, rows=(3,), concerns=LINKS),
+    "partition-leader": Fault(partition_leader, NETWORK, rows=(3, 5), concerns=LINKS),
+    "deaf": Fault(deaf, NETWORK, rows=(4,), concerns=LINKS),
+    "mute": Fault(mute, NETWORK, rows=(4,), concerns=LINKS),
+    "bridge": Fault(bridge, NETWORK, overlays=True, rows=(4,), concerns=LINKS),
+    "islands": Fault(islands, NETWORK, rows=(3,), concerns=LINKS),
+    "clients-cut": Fault(clients_cut, NETWORK, rows=(5,), concerns=LINKS),
+    "loss": Fault(loss, NETWORK, overlays=True, rows=(6,), concerns=LINKS),
+    "resets": Fault(resets, NETWORK, overlays=True, rows=(7,), concerns=LINKS),
+    "delay": Fault(delay, NETWORK, overlays=True, rows=(6,), concerns=LINKS),
+    "slow-reader": Fault(slow_reader, NETWORK, overlays=True, rows=(7,), concerns=LINKS),
+    "disk-full": Fault(disk_full, (5.0, 15.0), rows=(8,), concerns=DISKS),
+    "disk-slow": Fault(disk_slow, (3.0, 15.0), rows=(16,), concerns=DISKS),
+    "sync-fails": Fault(sync_fails, (1.0, 8.0), rows=(10,), concerns=DISKS),
+    "write-fails": Fault(write_fails, (1.0, 8.0), rows=(9,), concerns=DISKS),
+    "clock-jump": Fault(clock_jump, (2.0, 15.0), rows=(15,), concerns=DISKS),
+    "rot": Fault(rot, (1.0, 5.0), rows=(13,), concerns=DISKS),
+    "rot-while-down": Fault(rot_while_down, (0.1, 3.0), rows=(13,), concerns=DISKS),
+    "wipe": Fault(wipe, (0.1, 5.0), rows=(18,), concerns=MEMBERS),
+    "reassign": Fault(reassign, (0.1, 5.0), rows=(17,), concerns=MEMBERS),
+    "reassign-and-kill": Fault(reassign_and_kill, (0.1, 5.0), rows=(17,), concerns=MEMBERS),
+    "disk-stall": Fault(disk_stall, (1.0, 10.0), rows=(16,), concerns=DISKS),
+    "power-one": Fault(power_one, (0.1, 5.0), rows=(11,), concerns=DISKS),
+    "power-all": Fault(power_all, (0.1, 5.0), rows=(11,), concerns=DISKS),
+    "torn-tail": Fault(torn_tail, (0.1, 5.0), rows=(12,), concerns=DISKS),
+    "restart": Fault(restart_one, (1.0, 8.0), rows=(19,)),
+    "rolling-restart": Fault(rolling_restart, (0.1, 2.0), rows=(19,)),
+    "mixed-versions": Fault(mixed_versions, (3.0, 10.0), rows=(19,)),
+    "transfers": Fault(transfers, (1.0, 3.0), rows=(17,)),
 }
 DISK_FAILS = frozenset({"disk-full", "sync-fails", "write-fails"})
 """A broker may choose to end under these; under the others it must not."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from quorate_broker.testing import repository
 from quorate_broker.testing.chaos.disks import Disks
 from quorate_broker.testing.chaos.network import (
     ADMIN_PORT,
@@ -47,6 +48,7 @@ class Machines:
         self.node_ids = tuple(range(1, count + 1))
         self._sabotage = sabotage
         self._doomed: set[int] = set()
+        self._older: set[int] = set()
         self.folder = folder
         self.network = Network(self.node_ids)
         self.disks = Disks(folder, self.node_ids)
@@ -65,19 +67,33 @@ class Machines:
     # -- life
 
     def start(self, *node_ids: int) -> None:
+        """Of this version."""
         for node_id in node_ids or self.node_ids:
-            command = ["setpriv", "--pdeathsig", "KILL", *self.network.inside(node_id)]
-            entry = ["quorate_broker.testing.sabotaged"]
-            environ = os.environ | {TROUBLE: str(self._trouble(node_id))}
-            if not self._sabotage:
-                entry, environ = ["quorate_broker", "run"], dict(os.environ)
-            command += [sys.executable, "-m", *entry, "--config", str(self._config(node_id))]
-            for setting in self._settings:
-                command += ["--set", setting]
-            with self.log_file(node_id).open("ab") as log:
-                self._processes[node_id] = subprocess.Popen(
-                    command, stdout=log, stderr=log, env=environ
-                )
+            self._older.discard(node_id)
+            self._start(node_id, {})
+
+    def start_older(self, node_id: int) -> None:
+        """Of the version before this one, until it is started again."""
+        place = self.folder / "older"
+        source = place / "broker" / "src"
+        if not place.exists():
+            assert source == repository.source_of(repository.PREVIOUS, place)
+        self._older.add(node_id)
+        self._start(node_id, {"PYTHONPATH": str(source)})
+
+    def _start(self, node_id: int, more: dict[str, str]) -> None:
+        command = ["setpriv", "--pdeathsig", "KILL", *self.network.inside(node_id)]
+        entry = ["quorate_broker.testing.sabotaged"]
+        environ = os.environ | more | {TROUBLE: str(self._trouble(node_id))}
+        if not self._sabotage:
+            entry, environ = ["quorate_broker", "run"], os.environ | more
+        command += [sys.executable, "-m", *entry, "--config", str(self._config(node_id))]
+        for setting in self._settings:
+            command += ["--set", setting]
+        with self.log_file(node_id).open("ab") as log:
+            self._processes[node_id] = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environ
+            )
 
     def kill(self, *node_ids: int) -> None:
         """SIGKILL all of them, then reap. A process in a frozen file system cannot die."""
@@ -89,14 +105,17 @@ class Machines:
             self._paused.discard(node_id)
 
     def terminate(self, node_id: int) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code. Any but 0 is noted, as if it had ended by itself."""
         process = self._processes.pop(node_id)
         process.terminate()
         try:
-            return process.wait(STOP_S)
+            code = process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
+            code = process.wait()
+        if code != 0:
+            self.ended.append((node_id, code))
+        return code
 
     def pause(self, node_id: int) -> None:
         self._processes[node_id].send_signal(signal.SIGSTOP)
@@ -166,6 +185,14 @@ class Machines:
         self._paused.clear()
         self.notice_ended()
         self.start(*self.missing) if self.missing else None
+        self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Those of an older version, one after the other, each when the one before serves."""
+        for node_id in sorted(self._older):
+            self.terminate(node_id)
+            self.start(node_id)
+            self.wait_ready(node_id, STOP_S)
 
     def notice_ended(self) -> None:
         """Forget, and note, those that ended by themselves."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import html
 import itertools
+import os
 
+from quorate_broker.testing.chaos.faults import FAULTS
 from quorate_broker.testing.chaos.runner import Phase, Result
 from quorate_broker.testing.chaos.timeline import timeline
 
@@ -21,7 +23,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } svg { width: 100%
 
 def summary(result: Result) -> str:
     """For the terminal."""
-    lines = [f"seed {result.plan.seed}, {result.seconds:.0f} s, {len(result.phases)} phases"]
+    lines = [f"{_what(result)}, {result.seconds:.0f} s, {len(result.phases)} phases"]
     lines += [f"  {name}: {figure}" for name, figure in figures(result)]
     counted = collections.Counter(violation.kind for violation in result.violations)
     lines += [f"VIOLATION {kind}: {times}" for kind, times in counted.items()]
@@ -50,7 +52,22 @@ def figures(result: Result) -> list[tuple[str, str]]:
         ("all replicas in sync after healing", _quantiles(whole)),
         ("longest time without any acknowledgement", f"{longest:.1f} s"),
         ("memory of the brokers at the end", f"{', '.join(map(str, result.memory_mb))} MB"),
+        ("load of the machine", f"{_loads(result)}, {os.cpu_count()} processors"),
+        ("kinds of faults", f"{len(_drawn(result))} of {len(FAULTS)}"),
     ]
+
+
+def _what(result: Result) -> str:
+    return f"seed {result.plan.seed} at {result.commit}"
+
+
+def _loads(result: Result) -> str:
+    loads = sorted(phase.load for phase in result.phases) or [0.0]
+    return f"p50 {loads[len(loads) // 2]:.1f}, highest {loads[-1]:.1f}"
+
+
+def _drawn(result: Result) -> collections.Counter[str]:
+    return collections.Counter(kind for phase in result.phases for kind in phase.kinds)
 
 
 def page(result: Result) -> str:
@@ -71,13 +88,24 @@ def page(result: Result) -> str:
     phases = "".join(_phase_row(phase, result.plan.live_within_s) for phase in result.phases)
     return (
         "<!doctype html><meta charset=utf-8><title>Chaos</title>"
-        f"<style>{_STYLE}</style><h1>Chaos, seed {result.plan.seed}</h1>{verdict}<ul>{bad}</ul>"
+        f"<style>{_STYLE}</style><h1>Chaos, {_what(result)}</h1>{verdict}<ul>{bad}</ul>"
         f"{timeline(result)}<h2>Figures</h2><table>{rows}</table><h2>Phases</h2><table>"
         "<tr><th>begun<th>healed<th>fault<th>writes after<th>in sync after</tr>"
-        f"{phases}</table>"
+        f"{phases}</table><h2>Faults, by rows of the matrix</h2>"
+        f"<table>{_fault_rows(result)}</table>"
         f"<h2>Again</h2><pre>python -m quorate_broker.testing.chaos --minutes "
         f"{result.plan.minutes:g} --seed {result.plan.seed} --faults "
         f"{','.join(result.plan.faults)}</pre>\n"
+    )
+
+
+def _fault_rows(result: Result) -> str:
+    drawn = _drawn(result)
+    ordered = sorted(FAULTS, key=lambda kind: (FAULTS[kind].rows, kind))
+    return "".join(
+        f'<tr><td class="n">{", ".join(map(str, FAULTS[kind].rows))}<td>{kind}'
+        f'<td class="n">{drawn[kind]} times</tr>'
+        for kind in ordered
     )
 
 

@@ -1,6 +1,7 @@
 """Trouble, heal, wait until all is well, again; at the end read everything and judge.
 
-Each phase draws one fault, sometimes a second one of the network on top. Safety is judged over the
+Each phase takes one fault from a shuffled deck of all of them, which is shuffled anew when it is
+used up, and sometimes a second one of the network on top. Safety is judged over the
 whole history at the end; liveness after each phase: a new client can write to every partition, and
 every replica is in sync. Read next: `faults` for what is done, `judge` for what must not be seen.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import random
 import shutil
@@ -16,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from quorate_broker.testing import repository
 from quorate_broker.testing.chaos.faults import DISK_FAILS, FAULTS, TOPIC, Scene
 from quorate_broker.testing.chaos.judge import Violation, judge
 from quorate_broker.testing.chaos.machines import Machines
@@ -52,6 +55,8 @@ class Phase:
     kinds: tuple[str, ...]
     text: str
     begun_s: float
+    load: float = 0.0
+    """Of the machine (processes that want to run, mean of the last minute) when it began."""
     healed_s: float = 0.0
     writes_after_s: float | None = None
     """From healing to the last partition's first acknowledged write by a new client."""
@@ -70,6 +75,7 @@ class Result:
     seconds: float
     memory_mb: tuple[int, ...] = ()
     """Of each broker at the end."""
+    commit: str = ""
 
 
 class Run:
@@ -79,6 +85,8 @@ class Run:
         self._plan = plan
         self._folder = folder
         self._source = random.Random(plan.seed)
+        self._deck: list[str] = []
+        self._commit = repository.commit()
         lag = f"replica.lag.time.max.ms={LAG_S * 1000:.0f}"
         segment = f"log.segment.bytes={SEGMENT_BYTES}"
         self._machines = Machines(folder, settings=[lag, segment])
@@ -103,7 +111,9 @@ class Run:
             if found:
                 self._keep_evidence()
             seconds = self._workload.now_s()
-            return Result(self._plan, self._phases, found, self._workload, seconds, memory_mb)
+            return Result(
+                self._plan, self._phases, found, self._workload, seconds, memory_mb, self._commit
+            )
         finally:
             self._machines.close()
 
@@ -126,7 +136,7 @@ class Run:
     def _trouble(self) -> None:
         scene = Scene(self._machines, self._source, PARTITIONS)
         kinds = self._draw()
-        phase = Phase(kinds, "", self._workload.now_s())
+        phase = Phase(kinds, "", self._workload.now_s(), os.getloadavg()[0])
         self._phases.append(phase)
         phase.text = "; ".join(f"{kind} ({FAULTS[kind].begin(scene)})" for kind in kinds)
         say(f"{phase.begun_s:7.1f} s  {phase.text}")
@@ -139,7 +149,9 @@ class Run:
         self._recover(phase)
 
     def _draw(self) -> tuple[str, ...]:
-        first = self._source.choice(list(self._plan.faults))
+        if not self._deck:
+            self._deck = self._source.sample(self._plan.faults, len(self._plan.faults))
+        first = self._deck.pop()
         overlays = [k for k in self._plan.faults if FAULTS[k].overlays and k != first]
         if overlays and self._source.random() < SECOND_FAULT:
             return first, self._source.choice(overlays)
