@@ -1,8 +1,9 @@
 """Every reader of foreign bytes under atheris: briefly here, for ten minutes each in the long run.
 
 A run starts from the corpus beside this file and from a fixed seed, so the short one always does
-the same. A crash, an input that takes 10 s, or 1 GB of memory fails it, with the input in the
-output; that input then goes to the corpus, and what it showed becomes a test of its own.
+the same. A crash, an input that takes a minute (of the clock: the machine may be busy), or 1 GB of
+memory fails it, with the input in the output; that input then goes to the corpus, and what it
+showed becomes a test of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def fuzz(target: str, folder: pathlib.Path, *options: str) -> None:
     learnt = folder / "learnt"
     learnt.mkdir()
     command = [sys.executable, "-m", "quorate_broker.testing.fuzzing", target, str(learnt)]
-    limits = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=2048", "-verbosity=0")
+    limits = ("-timeout=60", "-rss_limit_mb=1024", "-max_len=2048", "-verbosity=0")
     done = subprocess.run(
         [*command, str(CORPUS / target), *limits, *options],
         capture_output=True,

@@ -98,6 +98,16 @@ class Settings(StorageSettings):
         minimum=100,
         maximum=MAX_INT64,
     )
+    leader_replication_throttled_rate: int = shared(
+        "leader.replication.throttled.rate",
+        100 << 20,
+        "Bytes per second with which a broker feeds all replicas that are not in sync (newcomers, "
+        "emptied disks); who is in sync, or needed for a majority, is not slowed",
+        alias="raft_learner_recovery_rate",
+        unit="bytes",
+        minimum=1024,
+        maximum=MAX_INT64,
+    )
 
     # groups
     offsets_topic_num_partitions: int = shared(

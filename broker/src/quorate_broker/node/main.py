@@ -55,6 +55,7 @@ from quorate_broker.node.view import NodeView
 from quorate_broker.node.world import World
 from quorate_broker.partition.shell import Partition
 from quorate_broker.raft.messages import HardState, Message, Peer
+from quorate_broker.raft.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -276,12 +277,9 @@ class Node:
 
     async def _join(self, me: Peer, founders: tuple[Member, ...] | None) -> Parts:
         """Open the metadata group and make everything that stands on it."""
-        shelf = shelves.Shelf(
-            shelves.Parts(
-                me, self._world.disk, self._datadir, self._disks, self._clock, self._random
-            ),
-            self,
-        )
+        world = (self._world.disk, self._datadir, self._disks, self._clock, self._random)
+        throttle = Throttle(lambda: self._settings.leader_replication_throttled_rate)
+        shelf = shelves.Shelf(shelves.Parts(me, *world, throttle), self)
         self._room = Room(self._settings, self._disks, self._datadir, self._room_changed)
         self._mending = Mending(shelf, self._room, self._clock, self._has_others)
         wanted = shelves.Wanted(

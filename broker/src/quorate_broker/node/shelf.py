@@ -15,7 +15,7 @@ import logging
 import random
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from quorate_broker import seams
@@ -34,6 +34,7 @@ from quorate_broker.raft import membership
 from quorate_broker.raft.core import Seat
 from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.raft.settings import RaftSettings
+from quorate_broker.raft.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Parts:
     disks: Disks
     clock: seams.Clock
     random: random.Random
+    throttle: Throttle = field(default_factory=Throttle)
 
 
 class Outside(Protocol):
@@ -168,7 +170,7 @@ class Shelf:
     def _replica(self, group: str, wanted: Wanted, opened: Log) -> Replica:
         """Reads what is behind the checkpoint. Raises OSError, and CorruptLogError once."""
         parts = self._parts
-        seat = Seat(group, parts.me)
+        seat = Seat(group, parts.me, parts.throttle)
         return Replica(seat, opened, parts.disks.hard_state(group), wanted.raft, parts.random)
 
     async def remove(self, topic_id: uuid.UUID, index: int) -> None:

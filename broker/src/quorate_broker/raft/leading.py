@@ -36,6 +36,7 @@ from quorate_broker.raft.messages import (
 from quorate_broker.raft.ports import RaftLog, Slice
 from quorate_broker.raft.progress import Mode, Packed, Progress
 from quorate_broker.raft.state import FOREVER_MS, Role, State
+from quorate_broker.raft.throttle import Throttle
 from quorate_broker.wire.batch import InternalKind
 
 
@@ -189,29 +190,55 @@ def deadline_ms(leading: Leading) -> int:
 
 def replicate(state: State, leading: Leading) -> None:
     """Send every follower what it lacks, as far as its window allows."""
-    last_index = state.log.last_index
     cut: dict[int, Slice] = {}  # followers that are equally far share the slices
     for peer, follower in leading.followers.items():
+        throttle = throttle_of(state, leading, follower)
         while follower.may_send(state.settings):
-            if snapshots.is_needed(state, follower):
-                leading.packed = snapshots.pack(state, leading.packed)
-                follower.give(leading.packed)
-            if follower.mode is Mode.SNAPSHOT:
-                snapshots.send(state, peer, follower)
-            elif follower.next <= last_index:
-                _send_entries(state, peer, follower, cut)
-            elif follower.mode is Mode.PROBE:
-                _send_append(state, peer, follower, ())
-                follower.sent(last_index, 0, state.now_ms)
-            else:
+            if throttle is not None and not throttle.may_send(state.now_ms):
+                break  # the next heartbeat is early enough to look again
+            size = _send_next(state, peer, follower, cut)
+            if size is None:
                 break
+            if throttle is not None:
+                throttle.sent(size)
     if state.settings.eager_commit:
         for peer, follower in leading.followers.items():
             if follower.told < min(follower.match, state.commit_index):
                 _send_heartbeat(state, peer, follower, rest=False)
 
 
-def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> None:
+def _send_next(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> int | None:
+    """One piece, append or probe: how many bytes of the log it holds; None: it has everything."""
+    if snapshots.is_needed(state, follower):
+        assert state.leading is not None
+        state.leading.packed = snapshots.pack(state, state.leading.packed)
+        follower.give(state.leading.packed)
+    if follower.mode is Mode.SNAPSHOT:
+        return snapshots.send(state, peer, follower)
+    last_index = state.log.last_index
+    if follower.next <= last_index:
+        return _send_entries(state, peer, follower, cut)
+    if follower.mode is not Mode.PROBE:
+        return None
+    _send_append(state, peer, follower, ())
+    follower.sent(last_index, 0, state.now_ms)
+    return 0
+
+
+def throttle_of(state: State, leading: Leading, follower: Progress) -> Throttle | None:
+    """What slows down the feeding of a follower that is behind; None for one that keeps up.
+
+    And for all while majorities do not: then commits wait for those who are behind.
+    """
+    oldest_ms = state.now_ms - state.settings.lag_ms
+    if follower.caught_up_ms >= oldest_ms:
+        return None
+    fresh_ms = _reached(state, leading, lambda other: other.caught_up_ms, state.now_ms)
+    return state.throttle if fresh_ms >= oldest_ms else None
+
+
+def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, Slice]) -> int:
+    """How many bytes went."""
     first = follower.next
     piece = cut.get(first)
     if piece is None or follower.full:
@@ -221,6 +248,7 @@ def _send_entries(state: State, peer: Peer, follower: Progress, cut: dict[int, S
     _send_append(state, peer, follower, tuple(piece.batches), first - piece.first_index)
     size = sum(map(len, piece.batches))
     follower.sent(piece.last_index, size, state.now_ms)
+    return size
 
 
 def _send_append(

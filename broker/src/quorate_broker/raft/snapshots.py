@@ -41,14 +41,15 @@ def pack(state: State, packed: Packed | None) -> Packed:
     return Packed(index, term, content, crc32c(content))
 
 
-def send(state: State, peer: Peer, follower: Progress) -> None:
-    """The next piece."""
+def send(state: State, peer: Peer, follower: Progress) -> int:
+    """The next piece; its size in bytes."""
     packed, at = follower.packed, follower.position
     assert packed is not None, "in this mode there is one"
     piece = packed.content[at : at + state.settings.piece_bytes]
     total = len(packed.content)
     state.send(peer, Snapshot(state.term, packed.index, packed.term, at, total, packed.crc, piece))
     follower.asked_ms = state.now_ms
+    return len(piece)
 
 
 def answered(state: State, follower: Progress, message: SnapshotReply) -> None:

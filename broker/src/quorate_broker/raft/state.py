@@ -25,6 +25,7 @@ from quorate_broker.raft.messages import HardState, Message, Peer
 from quorate_broker.raft.ports import Dice, RaftLog
 from quorate_broker.raft.progress import NEVER_MS
 from quorate_broker.raft.settings import RaftSettings
+from quorate_broker.raft.throttle import Throttle
 
 if TYPE_CHECKING:
     from quorate_broker.raft.leading import Leading
@@ -52,6 +53,8 @@ class Seat:
 
     group: str
     me: Peer
+    throttle: Throttle = field(default_factory=Throttle, compare=False)
+    """Shared by all groups of a broker: for those it leads and feeds."""
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class State:
     ) -> None:
         assert hard.term >= log.last_term, "entries of a term that was never journaled"
         self.me = seat.me
+        self.throttle = seat.throttle
         self.log = log
         self.settings = settings
         self.dice = dice

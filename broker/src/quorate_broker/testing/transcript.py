@@ -4,8 +4,9 @@ A transcript is blocks of commands, a line `----`, and what they caused, an empt
 blocks. `run` gives the same text with the outputs as they are now. Nothing happens by itself: no
 time passes, no message arrives, nothing reaches a disk unless a command says so.
 
-    cluster 3 [eager] [small] [pieces]   nodes 1..3, empty logs; eager commits; one batch per
-                               append; snapshots in pieces of 100 bytes
+    cluster 3 [eager] [small] [pieces] [slow]   nodes 1..3, empty logs; eager commits; one batch
+                               per append; snapshots in pieces of 100 bytes; who is behind is fed
+                               with 200 bytes a second
     join 4                     a node with a hollow log, which no membership names yet
     want 1 2 3 4 [learn 5]     node 1, if it leads, is to bring the group to voters 2 3 4
     start 1 3 | compact 1 2 5  node 1 begins its log at offset 3, has one batch from index 2 to 5
@@ -54,6 +55,7 @@ from quorate_broker.raft.messages import (
     VoteReply,
 )
 from quorate_broker.raft.settings import RaftSettings
+from quorate_broker.raft.throttle import Throttle, unlimited
 from quorate_broker.testing.memory_log import MemoryJob, MemoryLog
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader, InternalKind, Record
@@ -112,6 +114,7 @@ class Cluster:
         self.now_ms = 0
         self.wire: list[tuple[int, int, Message]] = []
         self._settings = RaftSettings()
+        self._rate = unlimited()
         self._founding = b""
         self._asked: dict[int, int] = {}
         self._is_always_quiet = self._quiet = quiet
@@ -132,6 +135,8 @@ class Cluster:
             append_bytes=1 if "small" in words else 1 << 20,
             piece_bytes=100 if "pieces" in words else 1 << 20,
         )
+        if "slow" in words:
+            self._rate = 200
         peers = [_peer(node_id) for node_id in range(1, int(words[0]) + 1)]
         self._founding = membership.of(peers).encode()
         for peer in peers:
@@ -306,7 +311,7 @@ class Cluster:
         if node.replica is None:
             node.starts += 1
             node.replica = Replica(
-                Seat("t", node.peer),
+                Seat("t", node.peer, Throttle(lambda: self._rate)),
                 cast(Log, node.log),
                 node.journal,
                 self._settings,

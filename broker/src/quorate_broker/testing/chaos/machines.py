@@ -249,6 +249,18 @@ class Machines:
         health = self.get(node_id, "/v1/cluster/health_overview")
         return bool(health and health["is_healthy"] and health["under_replicated_count"] == 0)
 
+    def complaint(self, node_id: int) -> str:
+        """What is not well, by the word of this node."""
+        health = self.get(node_id, "/v1/cluster/health_overview")
+        if health is None:
+            return "no answer"
+        wrong = {
+            key: value
+            for key, value in health.items()
+            if value not in ([], 0, True) and not key.startswith(("all_", "controller"))
+        }
+        return json.dumps(wrong)[:500]
+
     def leader(self, topic: str, partition: int) -> int | None:
         for node_id in self.answering:
             state = self.get(node_id, f"/v1/partitions/kafka/{topic}/{partition}")

@@ -174,7 +174,11 @@ class Run:
             more = f", never partitions {never}" if never else ""
             self._violations.append(Violation("not-live", f"writes {_s(writes)} {at}{more}"))
         if phase.whole_after_s is None:
-            self._violations.append(Violation("not-whole", f"{at}, in {PATIENCE_S:.0f} s"))
+            lacking = self._lacking()
+            say(f"           not whole: {lacking}")
+            self._violations.append(
+                Violation("not-whole", f"{at}, in {PATIENCE_S:.0f} s: {lacking}")
+            )
         if writes is None or phase.whole_after_s is None:
             self._rescue()
 
@@ -214,6 +218,21 @@ class Run:
                 for partition in range(PARTITIONS)
             )
         )
+
+    def _lacking(self) -> str:
+        """Who says what is not as it should be."""
+        machines = self._machines
+        told = [
+            f"node {node_id}: {machines.complaint(node_id)}"
+            for node_id in machines.node_ids
+            if not machines.is_whole(node_id)
+        ]
+        for partition in range(PARTITIONS):
+            in_sync = machines.in_sync(TOPIC, partition)
+            if in_sync != list(machines.node_ids):
+                leader = machines.leader(TOPIC, partition)
+                told.append(f"partition {partition}: leader {leader}, in sync {in_sync}")
+        return "; ".join(told) or "it is, by now"
 
     def _note_ended(self, kinds: Sequence[str]) -> None:
         """A broker that ends by itself is wrong, unless its disk failed; it is started again."""
