@@ -64,9 +64,10 @@ test-full: setup ## Everything of `make test`, and the long ones
 lint: setup ## ruff, mypy, layers, the code base about itself
 	@$(BED) test lint
 
-generate: setup ## Write what is generated from code: crds/
+generate: setup ## Write what is generated from code: crds/, the schema of a chart
 	@.venv/bin/python -m quorate_operator.crds crds/quorate.dev_brokerclusters.yaml \
 		charts/quorate-crds/files/quorate.dev_brokerclusters.yaml
+	@.venv/bin/python -m quorate_operator.values_schema charts/quorate-cluster/values.schema.json
 
 bench-quick: setup ## Throughput and CPU beside a pass-through probe
 	@.venv/bin/python tests/bench/quick.py

@@ -1,4 +1,4 @@
-"""The charts as Helm renders them: golden files, the closed schema, rights, pod security.
+"""The charts as Helm renders them: golden files, closed schemas, pod security.
 
 To write the golden files anew after a wanted change: `python tests/charts/test_charts.py`.
 """
@@ -6,7 +6,6 @@ To write the golden files anew after a wanted change: `python tests/charts/test_
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,13 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from quorate_bed import binaries
-from quorate_operator import kube
+from quorate_bed import charts
+from quorate_bed.charts import CLUSTER, CRDS, OPERATOR, template
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = Path(__file__).parent / "golden"
-OPERATOR = ROOT / "charts/quorate-operator"
-CRDS = ROOT / "charts/quorate-crds"
 DEFINITION = "quorate.dev_brokerclusters.yaml"
 
 RELEASES: Mapping[str, tuple[str, ...]] = {
@@ -37,16 +33,10 @@ RELEASES: Mapping[str, tuple[str, ...]] = {
         "--set=podAnnotations.a=b",
     ),
 }  # fmt: skip
-
-
-@cache
-def helm() -> str:
-    return str(binaries.tool("helm"))
-
-
-def template(chart: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [helm(), "template", "quorate-operator", str(chart), "--namespace=quorate-system"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+GOLDEN = {
+    "everywhere": charts.KUSTOMIZATION / "operator.yaml",  # what `kubectl apply -k` takes
+    "two-namespaces": Path(__file__).parent / "golden/two-namespaces.yaml",
+}
 
 
 @cache
@@ -57,21 +47,18 @@ def rendered(release: str) -> str:
 
 
 def objects(release: str, kind: str) -> list[dict[str, Any]]:
-    documents = yaml.safe_load_all(rendered(release))
-    return [one for one in documents if one and one["kind"] == kind]
+    return [one for one in charts.documents(rendered(release)) if one["kind"] == kind]
 
 
-@pytest.mark.parametrize("chart", [CRDS, OPERATOR], ids=lambda chart: chart.name)
+@pytest.mark.parametrize("chart", charts.ALL, ids=lambda chart: chart.name)
 def test_helm_finds_nothing_to_complain_about(chart):
-    found = subprocess.run(
-        [helm(), "lint", "--strict", str(chart)], capture_output=True, text=True, check=False
-    )
+    found = charts.helm("lint", "--strict", str(chart))
     assert found.returncode == 0, found.stdout + found.stderr
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_manifests_are_the_golden_ones(release):
-    assert rendered(release) == (GOLDEN / f"{release}.yaml").read_text(encoding="utf-8")
+    assert rendered(release) == GOLDEN[release].read_text(encoding="utf-8")
 
 
 def test_the_definitions_outlive_their_release():
@@ -94,6 +81,12 @@ def test_the_definitions_outlive_their_release():
         (OPERATOR, "--set=watchNamespaces={Shop}", "watchNamespaces"),
         (OPERATOR, "--set=image.pullPolicy=Sometimes", "pullPolicy"),
         (CRDS, "--set=keepp=true", "keepp"),
+        (CLUSTER, "--set=replica=3", "replica"),
+        (CLUSTER, "--set=storage.sizes=1Gi", "sizes"),
+        (CLUSTER, "--set=listeners[0].prot=9092", "prot"),
+        (CLUSTER, "--set=replicas=0", "replicas"),
+        (CLUSTER, "--set=metadata.name=Orders", "name"),
+        (CLUSTER, "--set=metadata.label.a=b", "label"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused(chart, argument, sentence):
@@ -108,18 +101,6 @@ def test_every_value_is_in_the_schema_and_the_other_way_round():
         values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
         assert schema["additionalProperties"] is False
         assert set(values) == set(schema["properties"]) - {"global"}
-
-
-def test_rights_are_those_of_the_kinds_that_the_operator_touches():
-    (role,) = objects("everywhere", "ClusterRole")
-    granted = {resource for rule in role["rules"] for resource in rule["resources"]}
-    touched = {plural for _, plural in kube.KINDS.values()}
-    assert granted == touched - {"leases"} | {"brokerclusters/status"}
-    verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
-    assert verbs == {"get", "list", "watch", "create", "patch", "delete"}
-    deletable = [rule["resources"] for rule in role["rules"] if "delete" in rule["verbs"]]
-    assert deletable == [["pods", "persistentvolumeclaims"]]
-    assert not any("*" in rule["resources"] + rule["apiGroups"] for rule in role["rules"])
 
 
 def test_named_namespaces_need_no_rights_over_the_whole_cluster():
@@ -179,9 +160,8 @@ def test_images_are_the_charts_version_unless_said_otherwise():
 
 
 def write() -> None:
-    GOLDEN.mkdir(exist_ok=True)
-    for release in RELEASES:
-        (GOLDEN / f"{release}.yaml").write_text(rendered(release), encoding="utf-8")
+    for release, path in GOLDEN.items():
+        path.write_text(rendered(release), encoding="utf-8")
 
 
 if __name__ == "__main__":

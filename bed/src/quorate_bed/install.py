@@ -1,19 +1,18 @@
 """Put the operator and its definitions into a cluster, with Helm, as a user would."""
 
-from quorate_bed import cluster, images, paths
+from quorate_bed import charts, cluster, images
 from quorate_bed.progress import step
 
 NAMESPACE = "quorate-system"
-CHARTS = paths.REPOSITORY / "charts"
 
 
 def install(target: cluster.Cluster) -> None:
     """Both charts are there and the operator runs the image that was built last."""
     with step("Helm: quorate-crds, quorate-operator"):
         common = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout=3m")
-        target.helm("upgrade", "--install", "quorate-crds", str(CHARTS / "quorate-crds"), *common)
+        target.helm("upgrade", "--install", "quorate-crds", str(charts.CRDS), *common)
         target.helm(
-            *("upgrade", "--install", "quorate-operator", str(CHARTS / "quorate-operator")),
+            *("upgrade", "--install", "quorate-operator", str(charts.OPERATOR)),
             *("--set=image.tag=dev", "--set=brokerImage.tag=dev"),
             # One, so that what it counts can be read through its Service.
             "--set=replicas=1",

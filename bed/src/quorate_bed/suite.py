@@ -70,7 +70,7 @@ PARTS = (
     Part("unit-3.13", "the same on the images' Python", (_pytest(*UNIT, "-m", SHORT),)),
     Part("simulation", "a cluster on virtual time", (_pytest("tests/simulation", "-m", SHORT),)),
     Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
-    Part("charts", "Helm charts", (_pytest("tests/charts", "-m", SHORT),)),
+    Part("charts", "charts, guides", (_pytest("tests/charts", "tests/docs", "-m", SHORT),)),
     Part("conformance", "other people's code", (_pytest("tests/conformance", "-m", "not full"),)),
     Part(
         "kubernetes",

@@ -18,28 +18,39 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{/* What the operator may do where it looks after clusters: no secrets, no exec. */}}
+{{/* What the operator may do where it looks after clusters. Each rule says what for: no Secrets, no exec. */}}
 {{- define "quorate-operator.rules" -}}
+# What people ask for: read by every pass, watched so that a change begins one.
 - apiGroups: [quorate.dev]
   resources: [brokerclusters]
   verbs: [get, list, watch]
+# What they are told.
 - apiGroups: [quorate.dev]
   resources: [brokerclusters/status]
   verbs: [patch]
+# The objects that a cluster is made of: compared, made and changed by server-side apply (create is what
+# an apply of a new object needs). Never deleted: they go with their BrokerCluster, by owner references.
 - apiGroups: [""]
   resources: [serviceaccounts, configmaps, services]
   verbs: [list, watch, create, patch]
+# The same for brokers and flanking nodes.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [list, watch, create, patch]
+# The same for how many of them a drain of Kubernetes nodes may take at a time.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch, create, patch]
-# Made by Kubernetes itself. Pods: the leader's label, restarts. Claims: growing, and deleting
-# those of brokers that have left, where the policy says so.
+# Pods are made by Kubernetes. Patch: the leader's label. Delete: a restart.
 - apiGroups: [""]
-  resources: [pods, persistentvolumeclaims]
+  resources: [pods]
   verbs: [list, watch, patch, delete]
+# Claims are made by Kubernetes, too. Patch: growing. Delete: those of brokers that have left, where
+# storage.retention.whenScaled says so.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, watch, patch, delete]
+# What happened, for `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
