@@ -10,6 +10,7 @@ import pytest
 from quorate_broker.api import dispatch
 from quorate_broker.errors import ErrorCode
 from quorate_broker.net.limits import Limits
+from quorate_broker.net.turns import Turns
 from quorate_broker.testing.kafka_client import (
     KafkaClient,
     fetch_request,
@@ -141,6 +142,50 @@ class TestOrder:
 
 
 class TestFraming:
+    def test_who_sends_hundreds_of_requests_at_once_takes_turns_with_the_others(self) -> None:
+        async def run() -> None:
+            limits = Limits(max_begun_at_once=3, max_begun_per_turn=4, close_grace_ms=100)
+            async with serving(StubNode(), limits) as server:
+                greedy = await KafkaClient.connect(server.port)
+                await greedy.ask(versions_request(), 3)
+                (connection,) = server._connections
+                sent = b"".join(greedy.encoded(versions_request(), 3) for _ in range(200))
+                connection.get_buffer(-1)[: len(sent)] = sent[: len(connection.get_buffer(-1))]
+                fits = min(len(sent), len(connection.get_buffer(-1)))
+                connection.buffer_updated(fits)
+                assert connection.frames_read == 1 + 3, "the rest has its turn later"
+                assert connection.waiting, "it waits for us: it is not idle"
+                assert await still_serves(server.port)
+                assert connection.frames_read < 1 + 200
+                greedy.writer.write(sent[fits:])
+                for _ in range(200):
+                    assert (await greedy.receive()).api_keys
+                await greedy.close()
+
+        asyncio.run(run())
+
+    def test_a_turn_is_shared_by_all_connections(self) -> None:
+        async def run() -> None:
+            turns = Turns(4)
+            began: list[str] = []
+
+            def pump(name: str) -> None:
+                for _ in range(3):
+                    if not turns.take():
+                        break
+                    began.append(name)
+                turns.wait(lambda: pump(name))
+
+            for name in "abc":
+                pump(name)
+            assert began == ["a", "a", "a", "b"], "c comes when the share is used up"
+            await asyncio.sleep(0)
+            assert "".join(began[4:]) == "aaab", "the queue is walked once"
+            await asyncio.sleep(0)
+            assert "".join(began[8:]) == "ccca", "and goes on where it ended"
+
+        asyncio.run(run())
+
     def test_a_request_that_comes_byte_by_byte_is_answered(self) -> None:
         async def run() -> None:
             async with serving(StubNode()) as server:

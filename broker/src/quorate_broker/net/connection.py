@@ -3,10 +3,11 @@
     socket -> Inbox -> decode -> handler -> [slot, slot, ...] -> encode -> one write per turn
 
 Each request that cannot be answered at once gets a slot in a queue; responses leave from its head.
-Requests start in order. Like Kafka, a connection handles one request at a time, with one exception
-that pipelining producers live on: a Produce may start while all requests under way are Produces
-(their appends happen in order, when they start). Whatever may not start yet stays as bytes in the
-inbox, and when that is full, reading pauses: so every queue here is bounded.
+Requests start in order, a few in one turn of the event loop (`turns`). Like Kafka, a connection
+handles one request at a time, with one exception that pipelining producers live on: a Produce may
+start while all requests under way are Produces (their appends happen in order, when they start).
+Whatever may not start yet stays as bytes in the inbox, and when that is full, reading pauses: so
+every queue here is bounded.
 
 A frame, or a request inside it, that cannot be understood closes this connection and nothing else.
 Next: `server`, which makes connections and sweeps out the idle ones.
@@ -79,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading_paused = False
         self._writing_paused = False
         self._starved = False
+        self._waits_for_turn = False
         self._closed = False
         self._transport: asyncio.Transport
         self.peer_host = ""
@@ -139,7 +141,12 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def waiting(self) -> bool:
         """For us rather than for the client: that is not idleness."""
-        return self._starved or (self.busy and not self._writing_paused)
+        return self._held_up or (self.busy and not self._writing_paused)
+
+    @property
+    def _held_up(self) -> bool:
+        """It has sent something, and we have not taken it yet."""
+        return self._starved or self._waits_for_turn
 
     @property
     def frames_read(self) -> int:
@@ -149,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def begun_bytes(self) -> int:
         """Length of the frame that has begun but is not complete; 0 when there is none."""
-        return 0 if self.busy or self._starved else max(self._inbox.wanted, self._inbox.unread)
+        return 0 if self.busy or self._held_up else max(self._inbox.wanted, self._inbox.unread)
 
     def abort(self) -> None:
         """Close now; what is unsent is dropped."""
@@ -177,12 +184,16 @@ class Connection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------------------------ requests
 
     def _pump(self) -> None:
-        """Start every request that may start, then send what is answered."""
+        """Start every request that may start in this turn, then send what is answered."""
+        begun = 0
         try:
             while not self._closed:
                 frame = self._inbox.peek()
                 if frame is None or not self._may_start(inbox.api_key(frame)):
                     break
+                if not self._has_turn(begun):
+                    break
+                begun += 1
                 self._start(frame)
                 self._inbox.consume()
         except (inbox.FrameError, WireError) as error:
@@ -215,6 +226,22 @@ class Connection(asyncio.BufferedProtocol):
         if api_key != _PRODUCE or len(self._slots) >= self._limits.max_in_flight:
             return False
         return not self._slots[-1].exclusive
+
+    def _has_turn(self, begun: int) -> bool:
+        """Whether one more may begin now; if not, `_pump` is called again in a later turn."""
+        if self._waits_for_turn:
+            return False
+        if begun < self._limits.max_begun_at_once and self._server.turns.take():
+            return True
+        self._waits_for_turn = True
+        self._server.turns.wait(self._turn_came)
+        return False
+
+    def _turn_came(self) -> None:
+        self._waits_for_turn = False
+        self.active = True
+        if not self._closed:
+            self._pump()
 
     def _unsupported(self, error: frames.UnsupportedVersion) -> None:
         """Decision 27: ApiVersions is answered with 35 in a v0 body, all else is closed."""
@@ -276,6 +303,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _run(self, slot: _Slot, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = self._server.tasks.create_task(self._carry(slot, coroutine))
+        task.add_done_callback(lambda _: coroutine.close())  # cancelled before it began
         slot.stop = task.cancel
         self._queue(slot)
 

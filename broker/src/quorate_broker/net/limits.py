@@ -16,6 +16,10 @@ class Limits:
     """socket.request.max.bytes: a longer frame closes its connection before it is buffered."""
     max_in_flight: int = 64
     """Requests of one connection under way at once; further ones wait in its buffer."""
+    max_begun_at_once: int = 8
+    """Requests of one connection that are begun in one turn of the event loop."""
+    max_begun_per_turn: int = 64
+    """The same, of all connections together."""
     max_unsent_bytes: int = 1024 * 1024
     """Responses that a slow reader may leave unread before its next request has to wait."""
     max_connections: int = 10_000

@@ -1,9 +1,9 @@
 """The Kafka side of the node: one listener, its connections, and what they share.
 
 `serve` opens a listener; every accepted socket becomes a `connection.Connection`. The server holds
-what no connection can hold alone: the number of connections, the byte budget of their buffers, the
-task group in which slow handlers live, and the sweep that finds the idle and the stuck.
-Next: `connection`.
+what no connection can hold alone: the number of connections, their turns, the byte budget of their
+buffers, the task group in which slow handlers live, and the sweep that finds the idle and the
+stuck. Next: `connection`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from quorate_broker.net.budget import Budget
 from quorate_broker.net.complaints import Complaints
 from quorate_broker.net.connection import Connection
 from quorate_broker.net.limits import Limits
+from quorate_broker.net.turns import Turns
 
 if TYPE_CHECKING:
     from quorate_broker import config
@@ -40,6 +41,7 @@ class Server:
         self.tasks = tasks
         # The longest frame must fit while others hold a little, or it would wait for ever.
         self.budget = Budget(max(limits.buffer_budget_bytes, 2 * limits.max_frame_bytes))
+        self.turns = Turns(limits.max_begun_per_turn)
         self.complaints = Complaints(context.clock.monotonic_ms)
         self.closing = False
         self._connections: dict[Connection, None] = {}  # in order of coming, for replays
