@@ -72,9 +72,9 @@ generate: setup ## Write what is generated from code: crds/, the schema of a cha
 bench-quick: setup ## Throughput and CPU beside a pass-through probe
 	@.venv/bin/python tests/bench/quick.py
 
-sim: setup ## Simulator seeds on all cores: make sim SEEDS=10000 [SEED=first] [LAYER=core|whole]
+sim: setup ## Simulator seeds: make sim SEEDS=10000 [SEED=first] [LAYER=whole] [JOBS=1] [TWICE=10]
 	@.venv/bin/python -m quorate_broker.testing.simulate --layer $(LAYER) --seeds $(SEEDS) \
-		--first $(SEED)
+		--first $(SEED) $(JOBS:%=--jobs %) $(TWICE:%=--twice %)
 
 sim-replay: setup ## One seed of the simulator, told line by line: make sim-replay SEED=892
 	@.venv/bin/python -m quorate_broker.testing.simulate --layer $(LAYER) --replay $(SEED)

@@ -1,9 +1,9 @@
 """Run seeds of the simulator by hand.
 
-    python -m quorate_broker.testing.simulate --seeds 10000 [--first 0]
+    python -m quorate_broker.testing.simulate --seeds 10000 [--first 0] [--jobs 1] [--twice 10]
     python -m quorate_broker.testing.simulate --replay 892
 
-Seeds run on all cores, each twice (the traces must be equal). What each gave is kept in a file that
+Seeds run on all cores, each twice (the traces must be equal), or every tenth. What each gave is kept in a file that
 is named by the commit, so that an interrupted run goes on where it was; a tree with changes begins
 anew. Exits 1 when a seed found something, or when a batch of at least 200 never met some kind of
 trouble. A replay tells everything that happens, line by line. Next: `simulation.run`.
@@ -38,16 +38,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=_ENOUGH_SEEDS, help="how many (200)")
     parser.add_argument("--first", type=int, default=0, help="the first one (0)")
     parser.add_argument("--layer", choices=sorted(layers.LAYERS), default="core")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
+    parser.add_argument("--twice", type=int, default=1, help="every n-th is run twice (1: all)")
     parser.add_argument("--replay", type=int, help="this seed alone, with all it says")
     chosen = parser.parse_args(arguments)
     if chosen.replay is not None:
         return _replay(chosen.layer, chosen.replay)
     seeds = range(chosen.first, chosen.first + chosen.seeds)
-    return _run(chosen.layer, seeds, chosen.processes)
+    return _run(chosen.layer, seeds, chosen.jobs, chosen.twice)
 
 
-def _run(layer: str, seeds: range, processes: int) -> int:
+def _run(layer: str, seeds: range, jobs: int, twice: int) -> int:
     commit = repository.commit()
     batch = Batch()
     kept = _KEPT / f"{layer}-{commit}.jsonl"
@@ -62,7 +63,7 @@ def _run(layer: str, seeds: range, processes: int) -> int:
     began_s = time.perf_counter()
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.open("ab" if done else "wb") as file:
-        for outcome in _outcomes_of(layer, left, processes):
+        for outcome in _outcomes_of(layer, left, jobs, twice):
             batch.add(outcome)
             file.write(msgspec.json.encode(outcome) + b"\n")
             file.flush()
@@ -90,21 +91,26 @@ def _verdict(layer: str, batch: Batch) -> int:
     return 1 if unseen or failed else 0
 
 
-def _outcomes_of(layer: str, seeds: list[int], processes: int) -> Iterator[Outcome]:
-    if processes == 1:
+def _outcomes_of(layer: str, seeds: list[int], jobs: int, twice: int) -> Iterator[Outcome]:
+    if jobs == 1:
         for seed in seeds:
-            yield run_twice(layers.LAYERS[layer], seed)
+            yield _outcome_of(layer, seed, twice)
         return
     context = multiprocessing.get_context("spawn")
-    chunks = [(layer, seeds[at : at + _CHUNK]) for at in range(0, len(seeds), _CHUNK)]
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    chunks = [(layer, seeds[at : at + _CHUNK], twice) for at in range(0, len(seeds), _CHUNK)]
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         for found in pool.map(_run_chunk, chunks):
             yield from found
 
 
-def _run_chunk(chunk: tuple[str, list[int]]) -> list[Outcome]:
-    layer, seeds = chunk
-    return [run_twice(layers.LAYERS[layer], seed) for seed in seeds]
+def _run_chunk(chunk: tuple[str, list[int], int]) -> list[Outcome]:
+    layer, seeds, twice = chunk
+    return [_outcome_of(layer, seed, twice) for seed in seeds]
+
+
+def _outcome_of(layer: str, seed: int, twice: int) -> Outcome:
+    chosen = layers.LAYERS[layer]
+    return chosen.run(seed, None) if seed % twice else run_twice(chosen, seed)
 
 
 def _progress(batch: Batch, count: int, before: int, began_s: float) -> None:

@@ -93,7 +93,7 @@ class Simulation:
                 host.must_agree()
                 assert host.process is not None
                 self.seen["log start moved everywhere"] += host.process.log.start_offset > 0
-        self.trace(f"{len(self.checkers.canon)}:{self.checkers.acked}")
+        self.trace(f"{len(self.checkers.canon)}:{self.checkers.acked} {self.world.dice.random()}")
         return Report(
             self.trace.checksum,
             self.scheduler.events,

@@ -13,6 +13,7 @@ import asyncio
 import asyncio.events
 import contextlib
 import heapq
+import itertools
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -24,6 +25,29 @@ from quorate_broker.testing.simulation.whole.tcp import Fabric
 _MOST_CLOSINGS = 20
 TURN_US = 20
 """What a turn takes: a loop that spins does not stop time."""
+
+
+class VirtualTask(asyncio.Task[Any]):
+    """Hashed by number: asyncio walks over sets of tasks (a group that ends cancels them so), and
+    by address their order would be another one in each run."""
+
+    def __init__(self, number: int, coroutine: Any, **named: Any) -> None:
+        self.number = number
+        super().__init__(coroutine, **named)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class VirtualFuture(asyncio.Future[Any]):
+    """Hashed by number, like tasks."""
+
+    def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.number
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -43,6 +67,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._not_before_us = not_before_us
         self._turn_us = -1
         self._live: dict[asyncio.Task[Any], None] = {}
+        self._numbers = itertools.count(1)
         self.turns = 0
         self.troubles: list[str] = []
         """What nobody handled: bugs."""
@@ -72,8 +97,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._turn_at(self._due_us(when))
         return handle
 
-    def create_task(self, coro: Any, **named: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = super().create_task(coro, **named)
+    def create_future(self) -> asyncio.Future[Any]:
+        return VirtualFuture(next(self._numbers), self)
+
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: Any = None
+    ) -> asyncio.Task[Any]:
+        task = VirtualTask(next(self._numbers), coro, loop=self, name=name, context=context)
         self._live[task] = None
         task.add_done_callback(self._live.pop)
         return task

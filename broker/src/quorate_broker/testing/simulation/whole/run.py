@@ -8,6 +8,7 @@ again, every replica has what its leader has, all that was acknowledged is read.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -72,6 +73,7 @@ class WholeSimulation:
 
     def run(self) -> Report:
         """Raises what does not hold."""
+        gc.disable()  # nothing ends at a moment that depends on what ran before
         try:
             healed_us = self._run()
         finally:
@@ -79,6 +81,8 @@ class WholeSimulation:
                 machine.kill()
             self.cluster.fabric.process_died(self._loop, is_silent=True)
             self._loop.abandon()
+            gc.enable()
+            gc.collect()
         return Report(
             self.trace.checksum,
             self.scheduler.events,
@@ -113,7 +117,8 @@ class WholeSimulation:
         self._compare()
         for machine in self.machines:
             self.seen.update(f"disk: {what}" for what in machine.disk.seen)
-        self.trace(f"{len(self.history.acked)} acknowledged, {self.history.reads} read")
+        acked, reads = len(self.history.acked), self.history.reads
+        self.trace(f"{acked} acknowledged, {reads} read, {self.cluster.dice.random()}")
         return healed_us
 
     # ---------------------------------------------------------------------------------- phases

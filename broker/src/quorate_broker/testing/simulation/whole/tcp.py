@@ -262,7 +262,7 @@ class SimTransport(asyncio.Transport):
             self.loop.call_soon(self._end, None)
 
     def abort(self) -> None:
-        if not self._lost:
+        if not self._lost and not self.is_dead:
             self._closing = True
             self.reset_other()
             self.loop.call_soon(self._end, None)
