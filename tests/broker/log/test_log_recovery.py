@@ -520,6 +520,16 @@ def test_a_copy_that_was_misread_does_not_take_the_place_of_the_original(bench: 
     assert bench.entries() == [first, second]
 
 
+def test_rot_below_the_checkpoint_that_a_copy_meets_is_corruption(bench: Bench) -> None:
+    """Not an error for which the log cannot be opened, today, and tomorrow, and for ever."""
+    bench.begin_term(1)
+    bench.checkpoint()
+    bench.append()
+    bench.sync()
+    bench.disk.flip(segment(bench), 16)
+    assert "that was synced" in str(bench.open().corrupt)
+
+
 class SectoredDisk(SimDisk):
     """A power cut keeps any sectors of the write that it meets, as real disks have them."""
 

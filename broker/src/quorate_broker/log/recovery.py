@@ -255,7 +255,7 @@ class _Recovery:
                 size = self._copy_part(writing, size, source, begin)
             self.disk.sync(writing)
             assert size == segment.size, "every entry placed here is in one of the parts"
-            self._verify(writing, segment)
+            self._verify(writing, segment, parts)
         self.disk.rename(name + COPY, name)
         self.disk.sync_dir(self.path)
         self.copied_bytes += size
@@ -263,16 +263,30 @@ class _Recovery:
         segment.has_file = True
         segment.handed = segment.written = segment.allocated = size
 
-    def _verify(self, writing: int, segment: Segment) -> None:
-        """The copy takes the place of the original, so nothing misread may be in it."""
+    def _verify(self, writing: int, segment: Segment, parts: list[_Source]) -> None:
+        """The copy takes the place of the original, so nothing misread may be in it.
+
+        What lies below the checkpoint was not scanned: there the original itself may be bad.
+        """
+        sound = self._sound_until(writing, segment)
+        if sound == segment.size:
+            return
+        known = max((p.begin for p in parts if p.base_offset == segment.base_offset), default=0)
+        if sound < known:
+            with opened(self.disk, f"{self.path}/{segment.name}") as reading:
+                if self._sound_until(reading, segment) == sound:
+                    raise CorruptLogError(f"{segment.name}: bad bytes at {sound}, that was synced")
+        name = f"{self.path}/{segment.name}{COPY}"
+        raise OSError(errno.EIO, f"a copy is not what was read, at {sound}", name)
+
+    def _sound_until(self, handle: int, segment: Segment) -> int:
+        """Up to where a file holds the entries of a segment."""
         place = Place(segment.base_offset, segment.base_index, 0)
-        for found in sound_entries(self.disk, writing, place, 0):
+        for found in sound_entries(self.disk, handle, place, 0):
             if self.layout.terms.at(place.index) != found.header.leader_epoch:
                 break
             place = follow(place, found.header)
-        if place.position != segment.size:
-            name = f"{self.path}/{segment.name}{COPY}"
-            raise OSError(errno.EIO, f"a copy is not what was read, at {place.position}", name)
+        return place.position
 
     def _copy_part(self, writing: int, at: int, source: _Source, begin: int) -> int:
         with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as reading:

@@ -79,7 +79,7 @@ class Accepting:
             return
         self._roster.hear(line.peer)
         match frame.kind:
-            case Kind.BEATS:
+            case Kind.BEATS if line.version >= 2:
                 self._small(line.peer, frame)
             case Kind.RAFT:
                 self._raft(line.peer, frame)

@@ -53,17 +53,25 @@ class Ourselves:
     boot: str
     cluster_id: str = ""
     retired: frozenset[Peer] = field(default_factory=frozenset)
+    version: int = VERSION
+    """The highest that this end speaks."""
 
     def hello(self, purpose: str) -> Hello:
         me = self.me
         return Hello(
-            MIN_VERSION, VERSION, self.cluster_id, me.node_id, me.incarnation, purpose, self.boot
+            MIN_VERSION,
+            self.version,
+            self.cluster_id,
+            me.node_id,
+            me.incarnation,
+            purpose,
+            self.boot,
         )
 
     def welcome(self, hello: Hello) -> Welcome:
         """The answer, a refusal perhaps."""
         return Welcome(
-            min(VERSION, hello.max_version),
+            min(self.version, hello.max_version),
             self.cluster_id,
             self.me.node_id,
             self.me.incarnation,
@@ -73,9 +81,9 @@ class Ourselves:
         )
 
     def _refusal(self, hello: Hello) -> str | None:
-        if hello.max_version < MIN_VERSION or hello.min_version > VERSION:
+        if hello.max_version < MIN_VERSION or hello.min_version > self.version:
             theirs = f"{hello.min_version}-{hello.max_version}"
-            return f"it speaks versions {theirs}, not {MIN_VERSION}-{VERSION}"
+            return f"it speaks versions {theirs}, not {MIN_VERSION}-{self.version}"
         if hello.cluster_id and self.cluster_id and hello.cluster_id != self.cluster_id:
             return f"cluster {hello.cluster_id} is not this cluster, {self.cluster_id}"
         if hello.node_id == self.me.node_id:

@@ -70,6 +70,10 @@ class Mesh:
     def cluster_id(self, cluster_id: str) -> None:
         self._ourselves.cluster_id = cluster_id
 
+    def speak(self, version: int) -> None:
+        """Lines of this version at most, as an older broker does."""
+        self._ourselves.version = version
+
     # -- life
 
     async def run(self, seeds: Mapping[int, Address], ready: asyncio.Event) -> None:

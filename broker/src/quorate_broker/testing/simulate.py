@@ -3,10 +3,11 @@
     python -m quorate_broker.testing.simulate --seeds 10000 [--first 0] [--jobs 1] [--twice 10]
     python -m quorate_broker.testing.simulate --replay 892
 
-Seeds run on all cores, each twice (the traces must be equal), or every tenth. What each gave is kept in a file that
-is named by the commit, so that an interrupted run goes on where it was; a tree with changes begins
-anew. Exits 1 when a seed found something, or when a batch of at least 200 never met some kind of
-trouble. A replay tells everything that happens, line by line. Next: `simulation.run`.
+Seeds run on all cores, each twice (the traces must be equal), or every tenth. What each gave is
+kept in a file that is named by the commit, so that an interrupted run goes on where it was; a tree
+with changes begins anew. Exits 1 when a seed found something, or when a batch of at least 200
+never met some kind of trouble. A replay tells everything that happens, line by line. Next:
+`simulation.run`.
 """
 
 from __future__ import annotations

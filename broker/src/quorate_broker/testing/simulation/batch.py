@@ -63,6 +63,9 @@ SEEN_SOON = (
     "log start moved",
     "log start moved everywhere",
     "rest",
+    "died at rest",
+    "woken by gossip",
+    "scrubbed",
     "zombie",
     "fenced",
     "read",
@@ -72,6 +75,7 @@ SEEN_SOON = (
 )
 """What 200 seeds must meet."""
 SEEN_LATER = (
+    "rot found by scrubbing",
     "EIO in open",
     "EIO in pread",
     "EIO in truncate",

@@ -31,6 +31,7 @@ KINDS = (
     "wipe",
     "trim",
     "no_room",
+    "scrub",
 )
 _HOUR_MS = 3_600_000
 
@@ -140,19 +141,25 @@ class Faults:
             host.give(Process.transfer)
 
     def _rot(self) -> None:
-        """Never the last good copy: a majority stays sound."""
+        """Never the last good copy: a majority stays sound. While it runs, or is down."""
         world = self._world
         host = world.dice.choice([host for host in world.hosts if not host.is_spoiled])
         if not world.may_spoil(host):
             return
-        if host.is_up:
+        is_live = host.is_up and world.dice.random() < 0.5
+        if host.is_up and not is_live:
             host.kill()
             self._tell_peers(host)
         what = host.rot()
         if what is not None:
             world.seen[f"rotten {what}"] += 1
             world.trace(f"{host.node}'s {what} rots")
-        self._start_later(host)
+        if not is_live:
+            self._start_later(host)
+
+    def _scrub(self) -> None:
+        for host in self._world.hosts:
+            host.give(Process.scrub)
 
     # ---------------------------------------------------------------------------------- members
 

@@ -135,7 +135,7 @@ class Host:
         founding = self._founding(journal)
         log = ObservedLog.open(disk, LOG_PATH, sizes, now_ms, founding=founding)
         if log.corrupt is not None:
-            self._doubt(log.corrupt)
+            self.doubt(log.corrupt)
             self._set_aside()
             log = ObservedLog.open(disk, LOG_PATH, sizes, now_ms, founding=None)
         assert isinstance(log, ObservedLog)
@@ -206,7 +206,7 @@ class Host:
         self._wants_aside = isinstance(error, CorruptLogError)
         self.disk.fault = None
 
-    def _doubt(self, why: str) -> None:
+    def doubt(self, why: str) -> None:
         """The log is taken for corrupt: there must be a reason."""
         must(
             self.is_spoiled or self._misreads > 0,
@@ -424,17 +424,20 @@ class Host:
 
         Of a journal, where every block is there twice; of an index, which can be made again; of a
         checkpoint; of a segment, but not of its last batch: whether those bytes were ever synced
-        nobody can tell.
+        nobody can tell. While a process runs, of what it has sealed.
         """
-        assert self.process is None
         if not self.disk.exists(LOG_PATH):
             return None
         dice = self._world.dice
         names = [f"{LOG_PATH}/{name}" for name in self.disk.listdir(LOG_PATH)]
         segments = [name for name in names if name.endswith(".log")]
-        choices = [name for name in names if name.endswith((".qindex", "checkpoint"))]
-        choices += [*segments[:-1], *segments[:-1], JOURNAL_PATH]
-        choices += segments[-1:] if self._sound_bytes(segments) else []
+        choices = [*segments[:-1], *segments[:-1]]
+        if self.process is None:
+            choices += [name for name in names if name.endswith((".qindex", "checkpoint"))]
+            choices.append(JOURNAL_PATH)
+            choices += segments[-1:] if self._sound_bytes(segments) else []
+        if not choices:
+            return None
         path = dice.choice(choices)
         size = len(self.disk.content(path))
         if path in segments[-1:]:

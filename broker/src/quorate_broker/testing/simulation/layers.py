@@ -23,6 +23,15 @@ SEEN_SOON = (
     "exit",
     "wiped",
     "join",
+    "upgraded",
+    "downgraded",
+    "line of version 1",
+    "records deleted",
+    "begins later",
+    "compacted",
+    "misread",
+    "rotten segment",
+    "rot found",
 )
 """What 200 seeds of whole brokers must meet."""
 SEEN_LATER = ("EIO in sync", "EIO in pwrite", "reassigned", "exit with an error")

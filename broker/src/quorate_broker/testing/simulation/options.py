@@ -68,6 +68,7 @@ class Options:
     wipe: int
     trim: int
     no_room: int
+    scrub: int
     """Weights of the faults."""
 
     append_bytes: int
@@ -78,14 +79,17 @@ class Options:
     eager_commit: bool
 
     chaos_us: int
+    dies_at_rest: bool
+    """In the end the leader loses power, and only gossip can say so."""
 
     def describe(self) -> str:
         """All of it in one line: a seed alone does not survive the next change of the code."""
         return " ".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
 
 
-def draw(dice: random.Random) -> Options:
-    """The options of a run."""
+def draw(dice: random.Random, younger: random.Random) -> Options:
+    """The options of a run. What is `younger` than most leaves their draws alone, so that a seed
+    goes on to mean what it meant wherever that is off."""
     delay_low = dice.choice((100, 500, 2_000))
     delay_high = delay_low * dice.choice((2, 10, 50))
     is_far = delay_high > 25_000  # one small append per round trip would be slower than the load
@@ -137,6 +141,7 @@ def draw(dice: random.Random) -> Options:
         wipe=dice.choice((0, 0, 1)),
         trim=dice.choice((0, 0, 2, 6)),
         no_room=dice.choice((0, 0, 1)),
+        scrub=younger.choice((0, 0, 0, 1)),
         append_bytes=dice.choice((1, 500, 4_000, 1 << 20)),
         inflight=dice.choice((4, 16, 64) if is_far else (1, 4, 64)),
         segment_bytes=dice.choice((1_000, 4_000, 1 << 20)),
@@ -144,4 +149,5 @@ def draw(dice: random.Random) -> Options:
         checkpoint_ms=dice.choice((200, 1_000, 5_000)),
         eager_commit=dice.random() < 0.3,
         chaos_us=dice.choice((4_000_000, 6_000_000, 8_000_000)),
+        dies_at_rest=younger.random() < 0.2,
     )

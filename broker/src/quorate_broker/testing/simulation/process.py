@@ -17,6 +17,7 @@ from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.jobs import Job
 from quorate_broker.log.journal import JournalJob, StateJournal, Vote
 from quorate_broker.log.log import Log
+from quorate_broker.log.scrub import Scrub
 from quorate_broker.partition.replica import Appended, CorruptReplica, Effects, Replica, Seat
 from quorate_broker.raft import quorum
 from quorate_broker.raft.core import Role
@@ -37,6 +38,8 @@ from quorate_broker.wire.batch import BatchHeader
 
 if TYPE_CHECKING:
     from quorate_broker.testing.simulation.host import Host
+
+_SCRUB_BYTES = 1 << 20
 
 
 class Process:
@@ -196,6 +199,24 @@ class Process:
             return
         self._world.checkers.was_read(self._node, offset, end, data)
         self._world.seen["read"] += 1
+
+    def scrub(self) -> None:
+        """As `node.housekeeping` does: all that was sealed is read, and not believed."""
+        if self.is_failed:
+            return
+        self._world.seen["scrubbed"] += 1
+        round_ = Scrub(self.log)
+        try:
+            while not self.is_failed and (damage := round_.step(_SCRUB_BYTES)) is not None:
+                for one in damage:
+                    if not one.harmless and round_.is_current(one):
+                        self._world.seen["rot found by scrubbing"] += self._host.is_rotten
+                        self._host.doubt(one.what)
+                        self.failed(CorruptLogError(one.what))
+                        break
+        except OSError as error:
+            self.failed(error)
+        self.drive()
 
     # ------------------------------------------------------------------------------------- driving
 

@@ -39,7 +39,7 @@ class Simulation:
 
     def __init__(self, seed: int, tell: Teller | None = None) -> None:
         dice = random.Random(seed)
-        self.options = drawing.draw(dice)
+        self.options = drawing.draw(dice, random.Random(~seed))
         self.scheduler = Scheduler()
         self.seen: Counter[str] = Counter()
         self.checkers = Checkers()
@@ -93,6 +93,8 @@ class Simulation:
                 host.must_agree()
                 assert host.process is not None
                 self.seen["log start moved everywhere"] += host.process.log.start_offset > 0
+        if self.options.dies_at_rest:
+            self._lose_who_rests()
         self.trace(f"{len(self.checkers.canon)}:{self.checkers.acked} {self.world.dice.random()}")
         return Report(
             self.trace.checksum,
@@ -158,6 +160,18 @@ class Simulation:
         lately += self._sent_by_others() - others  # who left may ask, and is answered
         must(sent <= 2 * followers * beats + lately, f"G: {sent} messages in an idle cluster")
 
+    def _lose_who_rests(self) -> None:
+        """A leader that dies while its group rests: whoever watches over the nodes wakes it."""
+        leader = next((host for host in self.hosts if _leads_at_rest(host)), None)
+        if leader is None or len(self.controller.target) < 3:
+            return
+        self.seen["died at rest"] += 1
+        leader.power_cut()
+        end_us = self.scheduler.now_us + HEAL_US
+        while not any(host.process and host.process.replica.serving for host in self.hosts):
+            must(self.scheduler.now_us < end_us, f"G: nobody misses {leader.node}: {self.where()}")
+            self._until(self.scheduler.now_us + _LOOK_US)
+
     def _sent_by_members(self) -> int:
         return sum(self.network.sent[peer] for peer in self.controller.target)
 
@@ -204,6 +218,11 @@ class Simulation:
 def simulate(seed: int) -> Report:
     """Run one seed; raises when anything does not hold."""
     return Simulation(seed).run()
+
+
+def _leads_at_rest(host: Host) -> bool:
+    replica = host.process.replica if host.process is not None else None
+    return replica is not None and replica.role is Role.LEADER and replica.resting
 
 
 def _nothing() -> None:

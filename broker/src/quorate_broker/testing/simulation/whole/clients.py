@@ -1,16 +1,15 @@
 """Clients of whole brokers: they speak Kafka's protocol over simulated connections.
 
 Small on purpose: a bootstrap list, one connection per broker, metadata when something went wrong.
-An idempotent producer repeats until it is answered, a plain one gives a batch up. A member of a
-group joins, reads from the committed offsets on, commits, and joins again when it is told to.
+An idempotent producer repeats until it is answered, a plain one gives a batch up. Next: `members`
+of a group, and the `admin`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 from quorate_broker.errors import ErrorCode
 from quorate_broker.testing.kafka_client import KafkaClient, fetch_request, produce_request
@@ -20,22 +19,12 @@ from quorate_broker.testing.simulation.whole.history import History
 from quorate_broker.testing.simulation.whole.machine import KAFKA_PORT, address_of
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import Record
-from quorate_broker.wire.messages import (
-    alter_partition_reassignments,
-    create_topics,
-    delete_topics,
-    find_coordinator,
-    heartbeat,
-    init_producer_id,
-    join_group,
-    metadata,
-    offset_commit,
-    offset_fetch,
-    sync_group,
-)
+from quorate_broker.wire.messages import init_producer_id, list_offsets, metadata
 
 TOPIC = "t"
-GROUP = "g"
+COMPACTED = "k"
+"""Topics: one that begins later and later, and one that keeps the latest value of each key."""
+_KEYS = 5
 _TIMEOUT_S = 3.0
 TROUBLE = (OSError, TimeoutError, EOFError, asyncio.IncompleteReadError)
 
@@ -102,19 +91,25 @@ class Client:
 
 
 class Producer(Client):
-    """One record after the other, to any partition."""
+    """One record after the other, to any partition of its topic. The idempotent ones are "idem"."""
 
-    def __init__(
-        self, cluster: Cluster, history: History, nodes: int, name: str, partitions: int
-    ) -> None:
+    topic = TOPIC
+
+    def __init__(self, cluster: Cluster, history: History, nodes: int, name: str) -> None:
         super().__init__(cluster, history, nodes, name)
         self.acked_us = -1
         """When the youngest acknowledged record was made."""
         self._is_idempotent = name.startswith("idem")
-        self._partitions = partitions
         self._producer_id = -1
-        self._sequences = dict.fromkeys(range(partitions), 0)
+        self._sequences = dict.fromkeys(range(self.partitions), 0)
         self._made = 0
+
+    @property
+    def partitions(self) -> int:
+        return self.cluster.options.partitions
+
+    def key(self) -> bytes | None:
+        return None
 
     async def run(self) -> None:
         while self._is_idempotent and self._producer_id < 0:
@@ -137,14 +132,15 @@ class Producer(Client):
             self._producer_id = response.producer_id
 
     async def _produce(self) -> None:
-        partition = self._dice.randrange(self._partitions)
+        partition = self._dice.randrange(self.partitions)
+        key = self.key()
         made_us = self.cluster.scheduler.now_us
         padding = bytes(self.cluster.options.record_bytes).replace(b"\0", b".")
         value = f"{self.name}-{self._made}:".encode() + padding
         self._made += 1
-        self.history.was_sent(value)
+        self.history.was_sent(value, key)
         while True:
-            offset = await self._try(partition, value)
+            offset = await self._try(partition, Record(key, value))
             if offset is not None:
                 break
             if self.is_stopped or not self._is_idempotent:
@@ -152,250 +148,97 @@ class Producer(Client):
                 return
             await self.pause()
         self._sequences[partition] += 1
-        self.history.was_acked((TOPIC, partition, offset), value)
+        self.history.was_acked((self.topic, partition, offset), value, key)
         self.acked_us = max(self.acked_us, made_us)
 
-    async def _try(self, partition: int, value: bytes) -> int | None:
+    async def _try(self, partition: int, record: Record) -> int | None:
         """The offset; None: it may or may not be there."""
         content = batch.build(
-            [Record(None, value)],
+            [record],
             timestamp_ms=EPOCH_MS + self.cluster.scheduler.now_us // 1_000,
             producer_id=self._producer_id,
             producer_epoch=0 if self._is_idempotent else -1,
             base_sequence=self._sequences[partition] if self._is_idempotent else -1,
         )
         try:
-            leader = await self.leader(TOPIC, partition)
-            response = await self.ask(
-                leader, produce_request(TOPIC, content, partition=partition), 7
-            )
+            leader = await self.leader(self.topic, partition)
+            request = produce_request(self.topic, content, partition=partition)
+            response = await self.ask(leader, request, 7)
         except (*TROUBLE, Refused):
-            self.forget(TOPIC, partition)
+            self.forget(self.topic, partition)
             return None
         answer = response.responses[0].partition_responses[0]
         if answer.error_code:
             self.cluster.seen[f"produce: {ErrorCode(answer.error_code).name}"] += 1
-            self.forget(TOPIC, partition)
+            self.forget(self.topic, partition)
             return None
         offset: int = answer.base_offset
         return offset
 
 
+class KeyedProducer(Producer):
+    """Overwrites the few keys of the compacted topic."""
+
+    topic = COMPACTED
+    partitions = 1
+
+    def key(self) -> bytes | None:
+        return b"key-%d" % self._dice.randrange(_KEYS)
+
+
+class Fetched(NamedTuple):
+    """Records with their offsets, and where to go on: batches may have been emptied."""
+
+    records: list[tuple[int, bytes]]
+    next_offset: int
+
+
 class Reader(Client):
     """Reads records of a partition from some offset on."""
 
-    async def fetch(self, partition: int, offset: int) -> list[tuple[int, bytes]] | None:
+    async def fetch(self, partition: int, offset: int, topic: str = TOPIC) -> Fetched | None:
         """What comes next; None when somebody else is to be asked."""
         try:
-            leader = await self.leader(TOPIC, partition)
-            request = fetch_request(TOPIC, offset, partition, max_wait_ms=200)
+            leader = await self.leader(topic, partition)
+            request = fetch_request(topic, offset, partition, max_wait_ms=200)
             response = await self.ask(leader, request, 5)
         except (*TROUBLE, Refused):
-            self.forget(TOPIC, partition)
+            self.forget(topic, partition)
             return None
         answer = response.responses[0].partitions[0]
         if answer.error_code:
             self.cluster.seen[f"fetch: {ErrorCode(answer.error_code).name}"] += 1
-            self.forget(TOPIC, partition)
+            self.forget(topic, partition)
             return None
         found: list[tuple[int, bytes]] = []
+        next_offset = offset
         data = memoryview(bytes(answer.records or b""))
         for at, header in batch.headers(data):
+            next_offset = header.next_offset
             for record in batch.records(data, at):
                 place = header.base_offset + record.offset_delta
                 if place >= offset:
                     assert record.value is not None
-                    self.history.was_read((TOPIC, partition, place), bytes(record.value))
+                    self.history.was_read((topic, partition, place), bytes(record.value))
                     found.append((place, bytes(record.value)))
-        return found
+        return Fetched(found, next_offset)
 
-
-class Member(Reader):
-    """One member of the group."""
-
-    async def run(self) -> None:
-        while not self.is_stopped:
-            try:
-                await self._belong()
-            except (*TROUBLE, Refused):
-                pass
-            await self.pause()
-
-    async def _belong(self) -> None:
-        """From joining to being told to join again."""
-        coordinator = await self._coordinator()
-        joined = await self.ask(coordinator, _join(self.name), 3)
-        _must_be_fine(joined)
-        assignments = []
-        if joined.leader == joined.member_id:
-            names = [member.member_id for member in joined.members]
-            assignments = _divide(names, self.cluster.options.partitions)
-        synced = await self.ask(
-            coordinator,
-            sync_group.SyncGroupRequest(
-                group_id=GROUP,
-                generation_id=joined.generation_id,
-                member_id=joined.member_id,
-                assignments=assignments,
-            ),
-            2,
-        )
-        _must_be_fine(synced)
-        mine: list[int] = json.loads(bytes(synced.assignment) or b"[]")
-        self.cluster.seen["joined a group"] += 1
-        positions = await self._positions(coordinator, mine)
-        while not self.is_stopped:
-            for partition in mine:
-                found = await self.fetch(partition, positions[partition])
-                if found:
-                    self._no_hole(partition, positions[partition], found)
-                    positions[partition] = found[-1][0] + 1
-            await self._commit(coordinator, joined, positions)
-            beat = heartbeat.HeartbeatRequest(
-                group_id=GROUP, generation_id=joined.generation_id, member_id=joined.member_id
-            )
-            _must_be_fine(await self.ask(coordinator, beat, 2))
-            await self.pause()
-
-    def _no_hole(self, partition: int, position: int, found: list[tuple[int, bytes]]) -> None:
-        expected = range(position, position + len(found))
-        got = [offset for offset, _ in found]
-        if got != list(expected):
-            raise AssertionError(f"B: a hole in partition {partition} at {position}: {got}")
-
-    async def _coordinator(self) -> int:
-        request = find_coordinator.FindCoordinatorRequest(key=GROUP)
-        found = await self.ask(self.anybody(), request, 2)
-        _must_be_fine(found)
-        node_id: int = found.node_id
-        return node_id
-
-    async def _positions(self, coordinator: int, mine: list[int]) -> dict[int, int]:
-        before = self.history.commits()
-        topics = [offset_fetch.OffsetFetchRequestTopic(name=TOPIC, partition_indexes=mine)]
-        request = offset_fetch.OffsetFetchRequest(group_id=GROUP, topics=topics)
-        response = await self.ask(coordinator, request, 5)
-        _must_be_fine(response)
-        positions = dict.fromkeys(mine, 0)
-        for topic in response.topics:
-            for found in topic.partitions:
-                _must_be_fine(found)
-                self.history.was_fetched(
-                    GROUP, found.partition_index, found.committed_offset, before
-                )
-                positions[found.partition_index] = max(0, found.committed_offset)
-        return positions
-
-    async def _commit(self, coordinator: int, joined: Any, positions: dict[int, int]) -> None:
-        if not positions:
-            return
-        wanted = dict(positions)
-        partitions = [
-            offset_commit.OffsetCommitRequestPartition(partition_index=index, committed_offset=at)
-            for index, at in wanted.items()
-        ]
-        request = offset_commit.OffsetCommitRequest(
-            group_id=GROUP,
-            generation_id_or_member_epoch=joined.generation_id,
-            member_id=joined.member_id,
-            topics=[offset_commit.OffsetCommitRequestTopic(name=TOPIC, partitions=partitions)],
-        )
-        response = await self.ask(coordinator, request, 5)
-        for topic in response.topics:
-            for answer in topic.partitions:
-                _must_be_fine(answer)
-                index = answer.partition_index
-                self.history.was_committed(GROUP, index, wanted[index])
-                self.cluster.seen["offset committed"] += 1
-
-
-class Admin(Client):
-    """Makes the topic; later it makes and deletes others, and moves partitions about."""
-
-    async def make(self, name: str, partitions: int, replicas: int) -> None:
-        """However long it takes."""
-        topic = create_topics.CreatableTopic(
-            name=name, num_partitions=partitions, replication_factor=replicas
-        )
-        fine = (0, ErrorCode.TOPIC_ALREADY_EXISTS)
-        while True:
-            try:
-                request = create_topics.CreateTopicsRequest(topics=[topic], timeout_ms=2_000)
-                response = await self.ask(self.anybody(), request, 4)
-            except TROUBLE:
-                await self.pause()
-                continue
-            if response.topics[0].error_code in fine:
-                return
-            await self.pause()
-
-    @property
-    def _replicas(self) -> int:
-        """Two would not outlive the loss of one's disk, and that may be on its way."""
-        least = self.cluster.options.nodes if self.cluster.options.wipe else 1
-        return min(3, max(self.nodes, least))
-
-    async def meddle(self, number: int) -> None:
-        """One thing or the other, once; whether it is done or not."""
+    async def earliest(self, partition: int) -> int | None:
+        """Where a partition of `TOPIC` begins now; None when somebody else is to be asked."""
+        asked = list_offsets.ListOffsetsPartition(partition_index=partition, timestamp=-2)
+        topics = [list_offsets.ListOffsetsTopic(name=TOPIC, partitions=[asked])]
         try:
-            match number % 3:
-                case 0:
-                    async with asyncio.timeout(5):
-                        await self.make(f"scratch-{number}", 1, self._replicas)
-                case 1:
-                    request = delete_topics.DeleteTopicsRequest(
-                        topic_names=[f"scratch-{number - 1}"], timeout_ms=2_000
-                    )
-                    await self.ask(self.anybody(), request, 3)
-                case _:
-                    await self._reassign()
+            leader = await self.leader(TOPIC, partition)
+            request = list_offsets.ListOffsetsRequest(replica_id=-1, topics=topics)
+            response = await self.ask(leader, request, 5)
+            must_be_fine(answer := response.topics[0].partitions[0])
         except (*TROUBLE, Refused):
-            self.cluster.seen["admin in vain"] += 1
-        else:
-            self.cluster.seen["admin"] += 1
-
-    async def _reassign(self) -> None:
-        """To as many brokers as before, but others, or in another order."""
-        count = min(3, self.nodes)
-        replicas = self._dice.sample(range(1, self.nodes + 1), count)
-        partition = alter_partition_reassignments.ReassignablePartition(
-            partition_index=self._dice.randrange(self.cluster.options.partitions),
-            replicas=replicas,
-        )
-        request = alter_partition_reassignments.AlterPartitionReassignmentsRequest(
-            timeout_ms=2_000,
-            topics=[
-                alter_partition_reassignments.ReassignableTopic(name=TOPIC, partitions=[partition])
-            ],
-        )
-        response = await self.ask(self.anybody(), request, 0)
-        if not response.error_code:
-            self.cluster.seen["reassigned"] += 1
-            self.cluster.trace(f"{TOPIC}-{partition.partition_index} is to move to {replicas}")
+            self.forget(TOPIC, partition)
+            return None
+        offset: int = answer.offset
+        return offset
 
 
-def _must_be_fine(response: Any) -> None:
+def must_be_fine(response: Any) -> None:
     if response.error_code:
         raise Refused(ErrorCode(response.error_code).name)
-
-
-def _join(name: str) -> join_group.JoinGroupRequest:
-    protocol = join_group.JoinGroupRequestProtocol(name="simple", metadata=name.encode())
-    return join_group.JoinGroupRequest(
-        group_id=GROUP,
-        session_timeout_ms=6_000,
-        rebalance_timeout_ms=2_000,
-        member_id="",
-        protocol_type="consumer",
-        protocols=[protocol],
-    )
-
-
-def _divide(members: list[str], partitions: int) -> list[sync_group.SyncGroupRequestAssignment]:
-    return [
-        sync_group.SyncGroupRequestAssignment(
-            member_id=member,
-            assignment=json.dumps(list(range(partitions))[number :: len(members)]).encode(),
-        )
-        for number, member in enumerate(sorted(members))
-    ]

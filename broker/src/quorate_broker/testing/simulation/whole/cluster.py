@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from quorate_broker.testing.simulation.clock import Scheduler
 from quorate_broker.testing.simulation.whole.options import Options
 from quorate_broker.testing.simulation.whole.tcp import Fabric
+from quorate_broker.testing.simulation.whole.watch import Watch
 
 
 @dataclass(slots=True)
@@ -22,5 +23,6 @@ class Cluster:
     fabric: Fabric
     seen: Counter[str]
     trace: Callable[[str], None]
+    watch: Watch
     troubles: list[str] = field(default_factory=list)
     """Exceptions that nobody handled."""

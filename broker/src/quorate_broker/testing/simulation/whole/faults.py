@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
+from quorate_broker.cluster.records import MOVING
 from quorate_broker.testing.simulation.whole.cluster import Cluster
 from quorate_broker.testing.simulation.whole.machine import Machine
+from quorate_broker.testing.simulation.whole.versions import NEWER, OLDER, Version
 
 KINDS = (
     "crash",
@@ -19,28 +22,47 @@ KINDS = (
     "slow_disk",
     "clock_jump",
     "admin",
+    "trim",
     "wipe",
+    "rot",
+    "upgrade",
+    "downgrade",
 )
+
+
+class Run(Protocol):
+    """What it asks of the run."""
+
+    @property
+    def level(self) -> int:
+        """The cluster's feature level."""
+        ...
+
+    def is_whole(self) -> bool: ...
+    def meddle(self) -> None:
+        """The admin does something."""
+
+    def trim(self) -> None:
+        """The admin has records deleted."""
 
 
 class Faults:
     """The bad luck of a run."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        machines: list[Machine],
-        meddle: Callable[[], None],
-        is_whole: Callable[[], bool],
-    ) -> None:
+    def __init__(self, cluster: Cluster, machines: list[Machine], run: Run) -> None:
         self._cluster = cluster
         self._machines = machines
-        self._meddle = meddle
-        self._is_whole = is_whole
+        self._run = run
         self._is_over = False
+        self._bad: Machine | None = None
+        """The one whose bytes may go bad: a majority has sound ones (fault atlas)."""
         self._weights = [getattr(cluster.options, kind) for kind in KINDS]
 
     def begin(self) -> None:
+        options = self._cluster.options
+        if (options.rot or options.misread) and len(self._machines) >= 3:
+            self._bad = self._any()
+            self._bad.lies = True
         self._next()
         self._keep_alive()
 
@@ -79,6 +101,8 @@ class Faults:
             machine.has_faults = False
             machine.slow_until_us = 0
             machine.doom = None
+            if machine.is_older:
+                self._restart_as(machine, NEWER)
 
     # -------------------------------------------------------------------------------- machines
 
@@ -113,12 +137,39 @@ class Faults:
 
     def _wipe(self) -> None:
         """A volume is lost, where every replica has a sound copy on a majority (fault atlas)."""
-        machine = self._any()
-        if len(self._machines) < 3 or not self._is_whole():
+        machine = self._bad or self._any()
+        if len(self._machines) < 3 or not self._run.is_whole() or self._run.level < MOVING:
             return
         machine.kill()
         machine.wipe()
         self._cluster.seen["wiped"] += 1
+
+    def _rot(self) -> None:
+        if self._bad is None or self._bad.is_rotten or not self._run.is_whole():
+            return
+        self._bad.kill()
+        self._cluster.seen["rotten segment"] += self._bad.rot()
+
+    def _upgrade(self) -> None:
+        older = [machine for machine in self._machines if machine.is_older]
+        if older:
+            self._restart_as(self._cluster.dice.choice(older), NEWER)
+
+    def _downgrade(self) -> None:
+        """Whether or not the cluster's level still allows it."""
+        newer = [machine for machine in self._machines if not machine.is_older]
+        if newer:
+            self._restart_as(self._cluster.dice.choice(newer), OLDER)
+
+    def _restart_as(self, machine: Machine, version: Version) -> None:
+        machine.next_version = version
+        is_late = version is OLDER and self._run.level > version.level
+        what = (
+            "upgraded" if version is NEWER else "downgraded too late" if is_late else "downgraded"
+        )
+        self._cluster.seen[what] += 1
+        self._cluster.trace(f"{machine.node_id} is {what}")
+        machine.stop()
 
     def _slow_disk(self) -> None:
         now_us = self._cluster.scheduler.now_us
@@ -129,7 +180,10 @@ class Faults:
         self._any().clock.wrong_ms = dice.choice((-1, 1)) * dice.choice((3_600_000, 1_000))
 
     def _admin(self) -> None:
-        self._meddle()
+        self._run.meddle()
+
+    def _trim(self) -> None:
+        self._run.trim()
 
     # ----------------------------------------------------------------------------------- links
 

@@ -68,7 +68,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._turn_us = -1
         self._live: dict[asyncio.Task[Any], None] = {}
         self._numbers = itertools.count(1)
-        self.turns = 0
+        self.after_turn: Callable[[], None] = _nothing
         self.troubles: list[str] = []
         """What nobody handled: bugs."""
         self.set_exception_handler(self._trouble)
@@ -100,9 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return VirtualFuture(next(self._numbers), self)
 
-    def create_task(
-        self, coro: Any, *, name: str | None = None, context: Any = None
-    ) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:
         task = VirtualTask(next(self._numbers), coro, loop=self, name=name, context=context)
         self._live[task] = None
         task.add_done_callback(self._live.pop)
@@ -148,7 +146,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return
         self._turn_us = now_us  # whatever is asked for within the turn belongs to the next
         self._take_due()
-        self.turns += 1
         with self.entered():
             for _ in range(len(self._ready)):
                 handle = self._ready.popleft()
@@ -158,6 +155,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     return
         self._turn_us = -1
         self._arrange()
+        self.after_turn()
 
     def _take_due(self) -> None:
         now = self.time() + 1e-9
@@ -219,3 +217,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         error = context.get("exception")
         told = "".join(traceback.format_exception(error)) if error is not None else ""
         self.troubles.append(f"{context.get('message')}\n{told}")
+
+
+def _nothing() -> None:
+    pass

@@ -13,20 +13,25 @@ import random
 import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from quorate_broker import config
 from quorate_broker.log.errors import DataDirError, JournalError
 from quorate_broker.net import server
 from quorate_broker.net.limits import Limits
-from quorate_broker.net.mesh import Mesh
+from quorate_broker.net.peers import Handler
+from quorate_broker.node.context import Parts
 from quorate_broker.node.main import Node
 from quorate_broker.node.workers import Way
 from quorate_broker.node.world import World
+from quorate_broker.raft.messages import Message, Peer
 from quorate_broker.testing.simdisk import PowerCutError, SimDisk
 from quorate_broker.testing.simulation.checkers import must
 from quorate_broker.testing.simulation.clock import HostClock
 from quorate_broker.testing.simulation.whole.cluster import Cluster
 from quorate_broker.testing.simulation.whole.loop import VirtualLoop
+from quorate_broker.testing.simulation.whole.versions import NEWER, OLDER
+from quorate_broker.testing.simulation.whole.watch import WatchedMesh
 
 RPC_PORT = 33145
 KAFKA_PORT = 9092
@@ -71,6 +76,14 @@ class SimWorkers:
             self._begin(way)
 
 
+@dataclass(frozen=True, slots=True)
+class Rotten:
+    """A file with a byte that is not what was written."""
+
+    path: str
+    content: bytes
+
+
 class Machine:
     """Node `node_id`, up or down."""
 
@@ -85,6 +98,11 @@ class Machine:
             dice.randint(-2_000, 2_000),
         )
         self.disk = SimDisk(dice)
+        self.version = self.next_version = OLDER if dice.random() < cluster.options.older else NEWER
+        self.rotten: Rotten | None = None
+        self.lies = False
+        """Reads may show a wrong byte: only of the one machine whose bytes may go bad."""
+        self.mesh: WatchedMesh | None = None
         self.node: Node | None = None
         self.loop: VirtualLoop | None = None
         self.paused_until_us = 0
@@ -97,6 +115,15 @@ class Machine:
         self._stop: asyncio.Event | None = None
 
     @property
+    def parts(self) -> Parts | None:
+        return self.node.parts if self.node is not None else None
+
+    @property
+    def is_older(self) -> bool:
+        """Or will be, when it is started again."""
+        return self.next_version is OLDER
+
+    @property
     def is_up(self) -> bool:
         return self.loop is not None
 
@@ -107,28 +134,28 @@ class Machine:
     @property
     def has_fenced(self) -> bool:
         """Some replica of it stands still until the process is started again."""
-        parts = self.node.parts if self.node is not None else None
-        return parts is not None and any(each.replica.error is not None for each in parts.shelf)
+        shelf = self.parts.shelf if self.parts is not None else ()
+        return any(each.replica.error is not None for each in shelf)
 
     # ------------------------------------------------------------------------- starting, stopping
 
     def start(self) -> None:
         assert self.loop is None
         cluster = self._cluster
+        self.version = self.next_version
         cluster.fabric.unpowered.discard(self.address)
         loop = self.loop = VirtualLoop(
             cluster.fabric, self.address, self.clock, lambda: self.paused_until_us
         )
         self.disk.fault = self._fault
+        self.disk.misread = self._misread
         source = random.Random(cluster.dice.getrandbits(64))
         world = World(
             clock=self.clock,
             random=source,
             disk=self.disk,
             workers=lambda: SimWorkers(self, loop),
-            peers=lambda me, handler: Mesh(
-                me, handler, self.clock, source, (self.address, RPC_PORT)
-            ),
+            peers=lambda me, handler: self._lines(me, handler, source),
             listens=False,
         )
         with loop.entered():
@@ -136,9 +163,27 @@ class Machine:
             self.node = Node(self._settings(), world, self._stop)
         task = loop.start(self._live(loop, self.node))
         task.add_done_callback(lambda done: self._ended(loop, done))
-        cluster.trace(f"{self.node_id} starts")
+        loop.after_turn = self._look
+        cluster.trace(f"{self.node_id} starts{' as the older one' * (self.version is OLDER)}")
+
+    def _lines(self, me: Peer, handler: Handler, source: random.Random) -> WatchedMesh:
+        def said(to: Peer, group: str, message: Message) -> None:
+            found = self.parts.shelf.by_group(group) if self.parts is not None else None
+            is_hollow = found is not None and found.replica.log.hollow
+            self._cluster.watch.said(me, to, group, message, is_hollow)
+
+        mesh = WatchedMesh(me, handler, self.clock, source, (self.address, RPC_PORT))
+        mesh.speak(self.version.line)
+        mesh.said = said
+        self.mesh = mesh
+        return mesh
+
+    def _look(self) -> None:
+        for partition in self.parts.shelf if self.parts is not None else ():
+            self._cluster.watch.look(self.node_id, partition)
 
     def _settings(self) -> config.Settings:
+        options = self._cluster.options
         seeds = ",".join(f"{i}@{address_of(i)}:{RPC_PORT}" for i in range(1, self._seeds + 1))
         return config.load(
             None,
@@ -155,6 +200,10 @@ class Machine:
                 "offsets.topic.num.partitions=1",
                 "log.preallocate.bytes=65536",
                 "storage.min.free.bytes=0",
+                f"log.segment.bytes={options.segment_bytes}",
+                f"log.scrub.interval.ms={options.scrub_ms}",
+                f"log.cleaner.io.max.bytes.per.second={1 << 40}",  # in no time: threads may wait
+                "log.cleaner.backoff.ms=100",
             ),
         )
 
@@ -184,6 +233,10 @@ class Machine:
         failure = self.node.failure if self.node is not None else None
         what = error or failure
         self._cluster.trace(f"{self.node_id} has ended{f': {what!r}' if what else ''}")
+        level = self.parts.controller.image.feature_level if self.parts is not None else 0
+        if what is not None and level > self.version.level:
+            self._cluster.seen["too old"] += 1
+            self.next_version = NEWER  # somebody has read what it said
         self._cluster.seen["exit" if what is None else "exit with an error"] += 1
         self._cluster.scheduler.after(0, lambda: self._abandon(loop, is_silent=False))
 
@@ -192,7 +245,7 @@ class Machine:
             return
         self._cluster.fabric.process_died(loop, is_silent)
         self._cluster.troubles += loop.troubles
-        self.loop = self.node = self._stop = None
+        self.loop = self.node = self.mesh = self._stop = None
         self.paused_until_us = 0
         self.doom = None
         self.disk.fault = _gone
@@ -221,6 +274,7 @@ class Machine:
         """Another disk, empty: somebody else under the same number."""
         assert self.loop is None
         self.disk = SimDisk(self._cluster.dice)
+        self.rotten = None
         self._cluster.trace(f"{self.node_id} has an empty disk")
 
     # ---------------------------------------------------------------------------------------- disk
@@ -263,6 +317,43 @@ class Machine:
             return None
         self._cluster.seen[f"EIO in {operation}"] += 1
         return errno.EIO
+
+    def _misread(self, path: str, size: int) -> int | None:
+        """Which byte of a read of a segment is wrong."""
+        dice, rate = self._cluster.dice, self._cluster.options.misread
+        if not (self.lies and self.has_faults and rate and path.endswith(".log")):
+            return None
+        if dice.random() >= rate:
+            return None
+        self._cluster.seen["misread"] += 1
+        return dice.randrange(size)
+
+    def rot(self) -> bool:
+        """Change a byte of a sealed segment, where there is one; `is_rotten` until it is gone."""
+        names = [f"/data/groups/{name}" for name in self._listed("/data/groups")]
+        sealed = [f"{name}/{segment}" for name in names for segment in self._sealed(name)]
+        if not sealed:
+            return False
+        path = self._cluster.dice.choice(sealed)
+        at = self._cluster.dice.randrange(len(self.disk.content(path)))
+        self.disk.flip(path, at, 1 << self._cluster.dice.randrange(8))
+        self.rotten = Rotten(path, self.disk.content(path))
+        self._cluster.trace(f"{self.node_id} has a rotten byte at {at} of {path}")
+        return True
+
+    @property
+    def is_rotten(self) -> bool:
+        """Nobody has put the bad bytes away."""
+        rotten = self.rotten
+        if rotten is not None and self.disk.exists(rotten.path):
+            return self.disk.content(rotten.path) == rotten.content
+        return False
+
+    def _sealed(self, folder: str) -> list[str]:
+        return [name for name in self._listed(folder) if name.endswith(".log")][:-1]
+
+    def _listed(self, folder: str) -> list[str]:
+        return self.disk.listdir(folder) if self.disk.exists(folder) else []
 
 
 def _gone(operation: str, path: str) -> int | None:

@@ -27,7 +27,17 @@ class Options:
     work_low_us: int
     work_high_us: int
     disk_error: float
+    misread: float
+    """Chance that a read of a segment shows one wrong byte, once, on the one bad machine."""
     drift: int
+    older: float
+    """Chance that a machine begins with the version before this one."""
+
+    segment_bytes: int
+    retention_bytes: int
+    compacted: bool
+    """A topic that keeps the latest of each key is written to."""
+    scrub_ms: int
 
     fault_every_us: int
     crash: int
@@ -41,7 +51,11 @@ class Options:
     slow_disk: int
     clock_jump: int
     admin: int
+    trim: int
     wipe: int
+    rot: int
+    upgrade: int
+    downgrade: int
 
     chaos_us: int
 
@@ -57,6 +71,7 @@ def draw(dice: random.Random) -> Options:
     def weight() -> int:
         return dice.choice((0, 0, 1, 2))
 
+    is_mixed = dice.random() < 0.4
     return Options(
         nodes=dice.choice((1, 3, 3, 3, 3)),
         joins=dice.random() < 0.3,
@@ -71,7 +86,13 @@ def draw(dice: random.Random) -> Options:
         work_low_us=work_low,
         work_high_us=work_low * dice.choice((2, 20)),
         disk_error=dice.choice((0.0, 0.0, 0.0005)),
+        misread=dice.choice((0.0, 0.0, 0.002)),
         drift=dice.choice((0, 200)),
+        older=dice.choice((0.3, 1.0)) if is_mixed else 0.0,
+        segment_bytes=dice.choice((2_048, 8_192, 1 << 30)),
+        retention_bytes=dice.choice((-1, -1, 10_000)),
+        compacted=dice.random() < 0.4,
+        scrub_ms=dice.choice((500, 3_000)),
         fault_every_us=dice.choice((1_500_000, 3_000_000)),
         crash=weight(),
         kill=weight(),
@@ -84,6 +105,10 @@ def draw(dice: random.Random) -> Options:
         slow_disk=dice.choice((0, 0, 1)),
         clock_jump=dice.choice((0, 1)),
         admin=dice.choice((0, 1, 2)),
+        trim=dice.choice((0, 0, 1)),
         wipe=dice.choice((0, 0, 2)),
+        rot=dice.choice((0, 0, 1)),
+        upgrade=dice.choice((1, 2)) * is_mixed,
+        downgrade=dice.choice((0, 1)) * is_mixed,
         chaos_us=dice.choice((8_000_000, 12_000_000)),
     )
