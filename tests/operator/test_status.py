@@ -233,6 +233,35 @@ def test_brokers_of_an_older_template_are_named(scene):
 
 
 @pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [
+        ({"type": "Supervised"}, "AwaitingApproval"),
+        ({"windows": [{"start": "04:00", "minutes": 30}]}, "OutsideWindow"),
+    ],
+)
+def test_a_roll_that_waits_for_a_person_or_a_window_is_nothing_to_wait_for(scene, strategy, reason):
+    pods = tuple(scene.pod(f"broker-{n}", revision="old") for n in range(3))
+    workload = {
+        "metadata": {"resourceVersion": "7"},
+        "spec": {"replicas": 3, "template": {"spec": {"containers": [{"image": "x:2"}]}}},
+        "status": {"updateRevision": "new"},
+    }
+    children = {("StatefulSet", "orders-broker"): workload}
+    wish = serving(scene, pods=pods, children=children, spec={"updateStrategy": strategy})
+    assert conditions(told(wish))["Reconciling"] == ("False", reason)
+
+
+def test_a_cluster_that_wakes_is_no_outage(scene):
+    asleep = told(serving(scene, spec={"hibernate": True}, pods=(), views={}))
+    assert conditions(asleep)["Ready"] == ("False", "Hibernated")
+    wakes = told(scene.wish(status=asleep.dump(), views={}))
+    assert conditions(wakes)["Ready"] == ("False", "Waking")
+    still = told(scene.wish(status=wakes.dump(), views=scene.views(scene.view(None))))
+    assert conditions(still)["Ready"] == ("False", "Waking")
+    assert conditions(told(serving(scene, status=still.dump())))["Ready"] == ("True", "Serving")
+
+
+@pytest.mark.parametrize(
     ("capacity", "expected"),
     [("2Gi", ("True", "Bound")), ("1Gi", ("False", "Growing")), ("", ("False", "Growing"))],
 )

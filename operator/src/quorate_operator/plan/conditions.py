@@ -16,7 +16,7 @@ from typing import Final
 
 from quorate_operator.plan import nodes, quantity, rollout, scaling, size
 from quorate_operator.plan.actions import Action
-from quorate_operator.plan.blocked import sentences
+from quorate_operator.plan.blocked import Reason, sentences
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
 from quorate_operator.plan.rollout import Rollout
@@ -29,6 +29,9 @@ REASONS: Final = {
     "no_elected_controller": "The brokers have no leader.",
 }
 """What brokers say in one word, as sentences."""
+
+_HELD: Final = (Reason.APPROVAL, Reason.WINDOW)
+"""These wait for a person or for the time of day: nothing is under way."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ def _why_nobody_leads(wish: Wish, lead: Leadership) -> tuple[str, str]:
         if silent:
             return "Provisioning", f"Waiting for brokers to start.{waiting}"
         return "Provisioning", "All brokers have started and are forming the cluster."
+    if _wakes(wish):
+        return "Waking", f"The brokers are starting again.{waiting}"
     if len(silent) == len(wanted):
         return "NoBrokerAnswers", f"No broker answers, so nobody leads.{waiting}"
     if 2 * len(silent) >= len(wanted):
@@ -106,6 +111,12 @@ def _why_nobody_leads(wish: Wish, lead: Leadership) -> tuple[str, str]:
     return "Electing", f"A majority of the brokers answers and is electing a leader.{waiting}"
 
 
+def _wakes(wish: Wish) -> bool:
+    """It hibernated, and nobody has led since: no outage, whatever tools would make of one."""
+    told = wish.previous.condition("Ready")
+    return told is not None and told.reason in ("Hibernated", "Waking")
+
+
 def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
     if passed.failed:
         message = _joined("Will be tried again: ", passed.failed)
@@ -114,7 +125,9 @@ def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
         return Verdict("Reconciling", "True", "Applying", "Bringing the cluster's objects in line.")
     if wish.spec.paused:
         return Verdict("Reconciling", "False", "Paused", "Nothing is changed while paused.")
-    if rollout.look(wish, lead).current:
+    restarts = rollout.look(wish, lead)
+    held = any(one.reason in _HELD for one in restarts.blocked)
+    if restarts.current and not held:
         return Verdict("Reconciling", "True", "Rolling", "Brokers are restarted one by one.")
     if size.effective(wish) != wish.spec.replicas:
         return Verdict("Reconciling", "True", "Scaling", "Brokers are coming or going.")
@@ -124,6 +137,9 @@ def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
         return Verdict("Reconciling", "True", "WaitingForPods", message)
     if not lead.cluster_id:
         return Verdict("Reconciling", "True", "Forming", "The brokers are forming the cluster.")
+    if held:
+        message = f"Restarts wait: {sentences(restarts.blocked)}."[:MESSAGE_LIMIT]
+        return Verdict("Reconciling", "False", restarts.blocked[0].reason.value, message)
     return Verdict("Reconciling", "False", "Settled", "Nothing is left to change.")
 
 
