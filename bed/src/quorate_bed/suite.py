@@ -5,6 +5,7 @@ that of the whole. The last lines printed are pytest's own closing lines and the
 that failed, so that whoever reads only the end of a log sees how much was run and what was wrong.
 """
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from quorate_bed import binaries, debian, images, paths
+from quorate_bed import binaries, debian, images, paths, report
 from quorate_bed.progress import BedError, console, heading
 
 OTHER_PYTHON = "3.13"
@@ -30,7 +31,8 @@ SHORT = "not full and not process and not kube"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the suite. `quick`: it belongs to `make test`."""
+    """One part of the suite. `quick`: it belongs to `make test`. In the whole suite the tests that
+    are kept out of `make test` run with the part that they belong to."""
 
     name: str
     what: str
@@ -77,7 +79,7 @@ PARTS = (
         "the product on a real Kubernetes",
         (_pytest("tests/bed", "tests/kube", "-m", "kube and not full"),),
     ),
-    Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full"),), quick=False),
+    Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full and not kube"),), quick=False),
 )
 
 
@@ -88,9 +90,28 @@ def run(names: Sequence[str], *, full: bool) -> bool:
         known = ", ".join(part.name for part in PARTS)
         raise BedError(f"no part {', '.join(sorted(unknown))} of the tests; there are {known}")
     chosen = [part for part in PARTS if (part.name in names if names else part.quick or full)]
+    if full:
+        chosen = [_with_the_long_ones(part, report.commit()) for part in chosen]
     results = [_run_part(part) for part in chosen]
     _report(results)
+    if full:
+        console.print(f"written: {report.write().relative_to(paths.REPOSITORY)}")
     return not any(result.failed for result in results)
+
+
+def _with_the_long_ones(part: Part, commit: str) -> Part:
+    """How its tests end is written down, and what passed on this commit does not run again."""
+    plugin = ("-p", "quorate_bed.ledger")
+    ledger = (*plugin, f"--ledger={report.ledger_path()}", f"--ledger-commit={commit}")
+
+    def whole(command: tuple[str, ...]) -> tuple[str, ...]:
+        if "pytest" not in command:
+            return command
+        kube = "kube and not full"
+        return (*("kube" if word == kube else word for word in command), *ledger)
+
+    commands = tuple(whole(command) for command in part.commands)
+    return dataclasses.replace(part, commands=commands)
 
 
 def _run_part(part: Part) -> Result:
