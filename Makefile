@@ -7,6 +7,7 @@ SEEDS ?= 200
 SEED ?= 0
 LAYER ?= core
 MINUTES ?= 20
+NODES ?= 1
 
 .PHONY: help setup demo demo-down cluster cluster-down kubeconfig images test test-unit test-sim \
 	test-process test-charts test-e2e test-conformance test-full lint generate bench-quick sim \
@@ -25,8 +26,8 @@ demo: setup ## A cluster on a real Kubernetes: produce, consume, kill the leader
 demo-down: setup ## Remove everything that the demo made
 	@$(BED) down
 
-cluster: setup ## A Kubernetes with CRDs and operator, and no resource yet
-	@$(BED) cluster
+cluster: setup ## A Kubernetes with CRDs and operator, and no resource yet: make cluster [NODES=3]
+	@$(BED) cluster --nodes $(NODES)
 
 cluster-down: setup ## Remove that Kubernetes
 	@$(BED) down

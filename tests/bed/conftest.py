@@ -7,11 +7,14 @@ import pytest
 from quorate_bed import cluster as clusters
 from quorate_bed import images, kube
 
+NODES = 3
+"""As many as the tests of the product want, which come next and take the same cluster."""
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[clusters.Cluster]:
     """One that runs is used and kept, otherwise one is made and removed at the end."""
-    with clusters.borrowed() as borrowed:
+    with clusters.borrowed(nodes=NODES) as borrowed:
         images.build_and_load(borrowed, ("client",))
         yield borrowed
 

@@ -216,3 +216,72 @@ def test_an_image_that_a_node_has_is_not_loaded_again(cluster: clusters.Cluster)
     archive = images.build(client)
     cluster.load_image(archive, client.reference)
     assert cluster.load_image(archive, client.reference) is False
+
+
+FETCH = """
+import json, sys, urllib.request
+try:
+    print(json.dumps(urllib.request.urlopen(sys.argv[1], timeout=2).status))
+except OSError as error:
+    print(json.dumps(repr(error)))
+"""
+
+
+def node_of(kubectl: Kubectl, pod: str) -> str:
+    found = kubectl.get("pod", pod)
+    assert found is not None
+    return str(found["spec"]["nodeName"])
+
+
+@pytest.mark.full
+def test_a_node_without_power_is_silent_and_starts_its_pods_again_when_it_is_back(
+    kubectl: Kubectl, cluster: clusters.Cluster
+) -> None:
+    start(kubectl)
+    client = ClientPod(kubectl)
+    dead, *others = [node_of(kubectl, "web-1"), *cluster.nodes()]
+    client.start(next(node for node in others if node != dead))
+    addresses = {
+        pod: (kubectl.get("pod", pod) or {})["status"]["podIP"] for pod in ("web-0", "web-1")
+    }
+    uid = (kubectl.get("pod", "web-1") or {})["metadata"]["uid"]
+    assert client.python(FETCH, f"http://{addresses['web-1']}:8000/") == 200
+    with cluster.power_cut(dead):
+        said = client.python(FETCH, f"http://{addresses['web-1']}:8000/")
+        assert "timed out" in said, "silent: nobody even refuses"
+        if node_of(kubectl, "web-0") != dead:
+            assert client.python(FETCH, f"http://{addresses['web-0']}:8000/") == 200
+    eventually(lambda: ready(kubectl, "web-1"), deadline_s=60, what="web-1 ready again")
+    assert (kubectl.get("pod", "web-1") or {})["metadata"]["uid"] == uid
+    assert len(kubectl("exec", "web-1", "--", "cat", "/data/starts").splitlines()) == 2
+    assert cluster.exists(), "a node that was cut off on purpose is no dead part"
+
+
+@pytest.mark.full
+def test_pods_go_on_while_the_api_server_is_away(
+    kubectl: Kubectl, cluster: clusters.Cluster
+) -> None:
+    start(kubectl)
+    count = "i=0; while sleep 0.1; do i=$((i+1)); echo $i >/data/count; done"
+    kubectl("exec", "web-0", "--", "sh", "-c", f"nohup sh -c '{count}' >/dev/null 2>&1 &")
+
+    def counted() -> int:
+        return int(kubectl("exec", "web-0", "--", "cat", "/data/count"))
+
+    before = eventually(counted, what="it counts")
+    with cluster.api_stopped():
+        assert not cluster.exists()
+        with pytest.raises(CommandError):
+            kubectl("get", "pods")
+    assert counted() > before
+    assert cluster.exists()
+
+
+def test_an_image_that_every_node_has_gets_a_second_name(
+    kubectl: Kubectl, cluster: clusters.Cluster
+) -> None:
+    reference = images.IMAGES["client"].reference
+    cluster.tag_image(reference, f"{reference}-too")
+    for node in cluster.nodes():
+        pod = ClientPod(kubectl, f"on-{node}", image="quorate-client:dev-too")
+        pod.start(node)

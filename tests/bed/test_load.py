@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quorate_bed.product import Written
+from quorate_bed.load import Written
 
 ACKNOWLEDGED = {0: (0, 0), 1: (1, 0), 2: (0, 1), 3: (1, 1)}
 FOUND = {0: [(0, 0), (1, 2)], 1: [(0, 1), (1, 3)]}

@@ -21,18 +21,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 NAME = typer.Option(clusters.DEFAULT_NAME, "--name", help="The cluster's name.")
+NODES = typer.Option(1, help="How many nodes, where it is made anew.")
 
 
 @app.command()
-def up(name: str = NAME, nodes: int = typer.Option(1, help="How many nodes.")) -> None:
+def up(name: str = NAME, nodes: int = NODES) -> None:
     """Bring an empty cluster up; a running one is kept."""
     clusters.connect(name).create(nodes=nodes)
 
 
 @app.command()
-def cluster(name: str = NAME) -> None:
+def cluster(name: str = NAME, nodes: int = NODES) -> None:
     """A cluster with the project's images, definitions and operator, and no resource yet."""
-    ready = install.ready(name)
+    ready = install.ready(name, nodes=nodes)
     console.print(f"\nexport KUBECONFIG={ready.kubeconfig_path}")
     console.print(f"export PATH={paths.cache() / 'bin'}:$PATH")
     console.print("kubectl apply -f examples/quickstart.yaml")

@@ -2,9 +2,10 @@
 
 Tests, demo and make targets speak to `Cluster` only. `connect` chooses the provider: kind where a
 Docker engine answers, the local one (`local/provider.py`) otherwise; `QUORATE_PROVIDER` overrides.
-The shape is pytest-kind's `KindCluster` with two additions: `kill` works from the node's side,
-since the first process of a pod ignores signals from inside and a deletion is only a SIGTERM; and
-its `hold` keeps the pod dead, since the kubelet would restart it at once.
+The shape is pytest-kind's `KindCluster` with what a test needs to break things: `kill` works from
+the node's side, since the first process of a pod ignores signals from inside and a deletion is only
+a SIGTERM; its `hold` keeps the pod dead, since the kubelet would restart it at once; `power_cut`
+and `api_stopped` take away a node or the API server for a while.
 """
 
 import contextlib
@@ -70,6 +71,10 @@ class Cluster(Protocol):
         """What helm printed; raises CommandError."""
         ...
 
+    def nodes(self) -> list[str]:
+        """The nodes' names, in order."""
+        ...
+
     def port_forward(
         self, target: str, port: int, *, namespace: str
     ) -> contextlib.AbstractContextManager[int]:
@@ -89,6 +94,21 @@ class Cluster(Protocol):
         With `hold` no container of a pod of that name runs again until the hold is released, even
         when the pod is deleted and made anew.
         """
+        ...
+
+    def tag_image(self, reference: str, another: str) -> None:
+        """Give an image that every node has a second name there."""
+        ...
+
+    def power_cut(self, node: str) -> contextlib.AbstractContextManager[None]:
+        """Kubelet, runtime and all processes of the pods of a node are gone while it is open.
+
+        To all others the node is silent. It is Ready again afterwards.
+        """
+        ...
+
+    def api_stopped(self) -> contextlib.AbstractContextManager[None]:
+        """No API server runs while it is open; it answers again afterwards."""
         ...
 
 
@@ -133,14 +153,15 @@ def connect(name: str = DEFAULT_NAME) -> Cluster:
 
 
 @contextlib.contextmanager
-def borrowed(name: str = DEFAULT_NAME) -> Iterator[Cluster]:
+def borrowed(name: str = DEFAULT_NAME, *, nodes: int = 1) -> Iterator[Cluster]:
     """A running cluster for tests: one that ran before is kept, one that was made is removed.
 
-    QUORATE_KEEP_CLUSTER keeps that one too, which saves the next run its creation.
+    QUORATE_KEEP_CLUSTER keeps that one too, which saves the next run its creation. One that ran
+    before may have another number of nodes.
     """
     cluster = connect(name)
     kept = cluster.exists() or bool(os.environ.get("QUORATE_KEEP_CLUSTER"))
-    cluster.create()
+    cluster.create(nodes=nodes)
     try:
         yield cluster
     finally:

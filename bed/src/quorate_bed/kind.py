@@ -14,20 +14,25 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tarfile
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 import yaml
 
-from quorate_bed import binaries, containers, forward, paths
+from quorate_bed import access, binaries, containers, paths
+from quorate_bed.polling import eventually
 from quorate_bed.progress import BedError, step
-from quorate_bed.shell import run
+from quorate_bed.shell import CommandError, run
 
 MODULE = "sigs.k8s.io/kind@v0.30.0"
 KILL_AGAIN_S = 0.05
+API_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+API_MANIFEST_ASIDE = "/etc/kubernetes/kube-apiserver.yaml"
 
 
 class LoopHold:
@@ -78,7 +83,7 @@ class NoHold:
         return None
 
 
-class KindCluster:
+class KindCluster(access.Access):
     """See `quorate_bed.cluster.Cluster`."""
 
     def __init__(self, name: str) -> None:
@@ -132,18 +137,35 @@ class KindCluster:
         run([_kind(), "load", "image-archive", str(archive), "--name", self.name])
         return True
 
-    def kubectl(self, *args: str, stdin: str | None = None, timeout_s: float = 120) -> str:
-        command = [binaries.tool("kubectl"), "--kubeconfig", self.kubeconfig_path, *args]
-        return run(command, stdin=stdin, timeout_s=timeout_s)
+    def tag_image(self, reference: str, another: str) -> None:
+        for node in self._nodes():
+            self._ctr(node, "images", "tag", "--force", reference, another)
 
-    def helm(self, *args: str, timeout_s: float = 300) -> str:
-        command = [binaries.tool("helm"), "--kubeconfig", self.kubeconfig_path, *args]
-        return run(command, timeout_s=timeout_s)
+    @contextlib.contextmanager
+    def power_cut(self, node: str) -> Iterator[None]:
+        run(["docker", "kill", node])
+        try:
+            yield
+        finally:
+            run(["docker", "start", node])
+            self.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=120s")
 
-    def port_forward(
-        self, target: str, port: int, *, namespace: str
-    ) -> contextlib.AbstractContextManager[int]:
-        return forward.port_forward(self.kubeconfig_path, target, port, namespace=namespace)
+    @contextlib.contextmanager
+    def api_stopped(self) -> Iterator[None]:
+        """Its kubelet stops what has no manifest any more."""
+        node = f"{self.name}-control-plane"
+        run(["docker", "exec", node, "mv", API_MANIFEST, API_MANIFEST_ASIDE])
+        try:
+            yield
+        finally:
+            run(["docker", "exec", node, "mv", API_MANIFEST_ASIDE, API_MANIFEST])
+            eventually(self._answers, deadline_s=120, what="the API server")
+
+    def _answers(self) -> bool:
+        try:
+            return self.kubectl("get", "--raw=/readyz", timeout_s=5) == "ok"
+        except (CommandError, subprocess.TimeoutExpired):
+            return False
 
     def kill(
         self,

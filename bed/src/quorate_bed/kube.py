@@ -8,15 +8,13 @@ import contextlib
 import functools
 import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from quorate_bed import binaries, cluster
+from quorate_bed import cluster
 from quorate_bed.polling import eventually
-from quorate_bed.shell import CommandError
 
 Json = dict[str, Any]
 GONE_S = 90
@@ -100,6 +98,8 @@ def namespace(cluster: cluster.Cluster, test: str) -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     metadata = {"name": name, "labels": labels}
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    account = functools.partial(kubectl.get, "serviceaccount", "default")
+    eventually(account, what=f"the account of pods in {name}")
     try:
         yield name
     finally:
@@ -123,10 +123,11 @@ class ClientPod:
 
     kubectl: Kubectl
     name: str = "client"
+    image: str = CLIENT_IMAGE
 
     def start(self, node: str | None = None) -> None:
         """The pod is there and ready afterwards, on that node when one is named."""
-        self.kubectl.apply(_client(self.name, node))
+        self.kubectl.apply(_client(self.name, self.image, node))
         eventually(self._ready, deadline_s=60, what=f"pod {self.name} ready")
 
     def run(self, *command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
@@ -141,25 +142,6 @@ class ClientPod:
         lines = text.strip().splitlines()
         return json.loads(lines[-1]) if lines else None
 
-    @contextlib.contextmanager
-    def background(self, script: str, *args: str) -> Iterator["Background"]:
-        """Run a Python script beside the block; it is ended when the block ends."""
-        command = [str(binaries.tool("kubectl")), "--kubeconfig"]
-        command += [str(self.kubectl.cluster.kubeconfig_path), "-n", self.kubectl.namespace]
-        command += ["exec", "-i", self.name, "--", "python3", "-c", script, *args]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running = Background(process)
-        try:
-            yield running
-        finally:
-            running.end()
-
     def _ready(self) -> bool:
         found = self.kubectl.get("pod", self.name) or {}
         conditions = found.get("status", {}).get("conditions", [])
@@ -168,40 +150,15 @@ class ClientPod:
         ).items()
 
 
-class Background:
-    """A script that runs in the pod until its standard input is closed, if it minds that."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-
-    def line(self) -> str:
-        """The next line that it prints; empty at its end."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def finish(self, timeout_s: float = 60) -> Any:
-        """Close its input (the sign to stop) and give the JSON of its last line."""
-        stdout, stderr = self.process.communicate(timeout=timeout_s)
-        if self.process.returncode != 0:
-            raise CommandError(["background"], self.process.returncode, stdout, stderr)
-        lines = stdout.strip().splitlines()
-        return json.loads(lines[-1]) if lines else None
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-
 def script(name: str) -> str:
     """A Python script of the test bed, to be run in a client pod."""
     return resources.files("quorate_bed").joinpath("scripts", name).read_text()
 
 
-def _client(name: str, node: str | None) -> Json:
+def _client(name: str, image: str, node: str | None) -> Json:
     container = {
         "name": "client",
-        "image": CLIENT_IMAGE,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         "securityContext": {

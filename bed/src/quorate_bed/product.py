@@ -1,8 +1,8 @@
 """A BrokerCluster as a test sees it: its resource, its pods, its brokers' own Admin APIs.
 
 Everything is read over one `kubectl proxy`: a process per question would take more of a small
-machine than the brokers do, and be too slow to see an election. Next: `scripts/load.py`, which
-writes from a pod while things are being broken.
+machine than the brokers do, and be too slow to see an election. Next: `load.py`, which writes from
+a pod while things are being broken.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from quorate_bed import binaries, cluster, kube
+from quorate_bed import load as loads
 from quorate_bed.polling import eventually
-from quorate_bed.shell import CommandError
 
 Json = dict[str, Any]
 
@@ -115,8 +115,11 @@ class BrokerCluster:
             },
         }
 
-    def apply(self) -> None:
-        self.kubectl.apply(self.manifest())
+    def apply(self, **spec: Any) -> None:
+        """As it was made, but for these fields. What an earlier call said otherwise is undone."""
+        manifest = self.manifest()
+        manifest["spec"] |= spec
+        self.kubectl.apply(manifest)
 
     def resource(self) -> Json:
         path = f"/apis/quorate.dev/v1alpha1/namespaces/{self.kubectl.namespace}/brokerclusters"
@@ -158,9 +161,10 @@ class BrokerCluster:
     def recover(self) -> None:
         """As it was made, whatever the test before has done.
 
-        The node restarts a killed container later each time; a new pod has no such past.
+        The node restarts a killed container later each time; a new pod has no such past. Volumes
+        never shrink.
         """
-        self.apply()
+        self.apply(storage={"size": self.resource()["spec"]["storage"]["size"]})
         worn = [pod["metadata"]["name"] for pod in self.pods() if restarts(pod)]
         if worn:
             self.kubectl.delete_pods(*worn)
@@ -254,6 +258,11 @@ class BrokerCluster:
     def bootstrap(self) -> str:
         return f"{self.name}-bootstrap:9092"
 
+    def node_of(self, node_id: int) -> str:
+        """The Kubernetes node on which it runs; empty while it waits for one."""
+        name: str = self.pod(node_id)["spec"].get("nodeName", "")
+        return name
+
     def host(self, node_id: int) -> str:
         domain = f"{self.name}-brokers.{self.kubectl.namespace}.svc"
         return f"{self.pod_of(node_id)}.{domain}"
@@ -263,13 +272,17 @@ class BrokerCluster:
         return kube.ClientPod(self.kubectl)
 
     @contextlib.contextmanager
-    def load(self, topic: str) -> Iterator["Load"]:
+    def load(
+        self, topic: str, *, patience_s: int = loads.DEFAULT_PATIENCE_S
+    ) -> Iterator[loads.Load]:
         """Records are written with acks=all from a pod while the block runs."""
-        script = kube.script("load.py")
-        with self.client.background(script, self.bootstrap, topic) as running:
-            load = Load(running)
+        load = loads.Load(self.client, topic)
+        load.start(self.bootstrap, patience_s)
+        try:
             load.goes_on()
             yield load
+        finally:
+            load.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,57 +311,6 @@ class Operator:
     def writes(self, what: str = "") -> int:
         """Writes to the Kubernetes API since it started, of one sort or of all."""
         return count(self.metrics(), "quorate_operator_writes_total", f'what="{what}"' * bool(what))
-
-
-class Load:
-    """Numbers that are written one after the other, and what became of them."""
-
-    def __init__(self, running: kube.Background) -> None:
-        self._running = running
-
-    def goes_on(self) -> int:
-        """A record begun after this call was acknowledged in each partition. How many are by now.
-
-        Blocks until then: the script ends by itself, with an error, when that takes too long.
-        """
-        stdin = self._running.process.stdin
-        assert stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended; the empty line below says so
-            stdin.write("\n")
-            stdin.flush()
-        line = self._running.line()
-        if not line:
-            self._running.finish()  # raises what the script died of
-            raise CommandError(["load"], 0, "", "it ended by itself")
-        return int(line)
-
-    def finish(self) -> "Written":
-        return Written(**self._running.finish(timeout_s=120))
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What was written and what was read back from the beginning of each partition."""
-
-    acknowledged: int
-    failed: list[str]
-    """Errors that reached the application, after all retries of the client."""
-    read: int
-    lost: list[int]
-    """Acknowledged numbers that do not stand at the offset that was acknowledged."""
-    gaps: list[str]
-    """Offsets that are missing."""
-    disordered: list[str]
-    """Numbers that stand behind a greater one of their partition, or stand there twice."""
-    slowest_ms: int
-
-    def check(self) -> None:
-        """Every acknowledged record is readable, once, in the order of writing."""
-        assert self.acknowledged > 0, self
-        assert self.read >= self.acknowledged, self
-        assert not self.lost, self
-        assert not self.gaps, self
-        assert not self.disordered, self
 
 
 def condition(status: Json, kind: str) -> Json:

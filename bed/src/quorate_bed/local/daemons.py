@@ -1,10 +1,14 @@
 """Start a long-running part of the cluster and tell when it answers.
 
-Each part writes to logs/<name>.log; its process id stands in pids/<name>, so that a test can kill a
-part (a kubelet, say) on purpose. Nothing is started again by itself: a part that dies is a fault
-that a person should see, and a cluster that lacks a part is not used again.
+Each part writes to logs/<name>.log; its process id stands in pids/<name>. Nothing is started again
+by itself: a part that dies is a fault that a person should see, and a cluster that lacks a part is
+not used again. A part that is ended on purpose (`faults.py`) takes its pids/<name> with it: it is
+not one that died.
 """
 
+import contextlib
+import os
+import signal
 import ssl
 import subprocess
 import time
@@ -13,12 +17,12 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from quorate_bed.local import layout
+from quorate_bed.local import layout, state
 from quorate_bed.progress import BedError
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLL_S = 0.05
-_started: dict[str, subprocess.Popen[bytes]] = {}
+PIDS = layout.HOME / "pids"
 
 
 def environment() -> dict[str, str]:
@@ -32,8 +36,8 @@ def start(
     words = [str(word) for word in command]
     if node is not None:
         words = ["nsenter", f"--net={node.network_namespace}", *words]
-    for directory in ("logs", "pids"):
-        (layout.HOME / directory).mkdir(exist_ok=True)
+    for directory in (layout.HOME / "logs", PIDS):
+        directory.mkdir(exist_ok=True)
     with (layout.HOME / "logs" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             words,
@@ -43,14 +47,33 @@ def start(
             stderr=log,
             start_new_session=True,
         )
-    (layout.HOME / "pids" / name).write_text(str(process.pid))
-    _started[name] = process
+    written = layout.HOME / f"{name}.pid"
+    written.write_text(str(process.pid))
+    written.rename(PIDS / name)
     return process
 
 
+def end(name: str) -> None:
+    """Kill it and return when it runs no more. Nothing happens where it does not run."""
+    file = PIDS / name
+    if not file.exists():
+        return
+    pid = int(file.read_text())
+    file.unlink()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    while state.started_ticks(pid) is not None:
+        time.sleep(POLL_S)
+
+
 def dead() -> list[str]:
-    """Parts that were started and run no more."""
-    return sorted(name for name, process in _started.items() if process.poll() is not None)
+    """Parts that were started, run no more, and were not ended on purpose."""
+    found = []
+    for file in PIDS.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # one that is just being ended
+            if state.started_ticks(int(file.read_text())) is None:
+                found.append(file.name)
+    return sorted(found)
 
 
 def await_true(

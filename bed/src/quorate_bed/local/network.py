@@ -31,8 +31,17 @@ def create(nodes: list[layout.Node]) -> None:
         _ip("route", "add", node.pod_network, "via", node.address)
 
 
+def link(node: layout.Node, *, up: bool) -> None:
+    """Take a node off the bridge, so that nothing of it is heard any more; or put it back."""
+    _ip("link", "set", _outer(node), "up" if up else "down")
+
+
+def _outer(node: layout.Node) -> str:
+    return f"to-{node.name}"
+
+
 def _node(node: layout.Node, peers: list[layout.Node]) -> None:
-    outer = f"to-{node.name}"
+    outer = _outer(node)
     _ip("netns", "add", node.name)
     _ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", node.name)
     _ip("link", "set", outer, "master", BRIDGE, "up")

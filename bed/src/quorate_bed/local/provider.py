@@ -19,20 +19,22 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from quorate_bed import binaries, containers, debian, forward, oci, paths
+from quorate_bed import access, binaries, containers, debian, oci, paths
 from quorate_bed.local import holds, layout, pki, state
 from quorate_bed.progress import BedError, console, step
 from quorate_bed.shell import run
 
 CREATE_DEADLINE_S = 120
 KILL_DEADLINE_S = 10
+LOADS_AT_ONCE = 2
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-class LocalCluster:
+class LocalCluster(access.Access):
     """See `quorate_bed.cluster.Cluster`."""
 
     def __init__(self, name: str) -> None:
@@ -69,28 +71,42 @@ class LocalCluster:
 
     def load_image(self, archive: Path, reference: str) -> bool:
         image = oci.Layout(archive).find(reference)
-        loaded = False
+        with ThreadPoolExecutor(max_workers=LOADS_AT_ONCE) as pool:
+            loaded = list(pool.map(functools.partial(self._load, image, reference), self._nodes()))
+        return any(loaded)
+
+    def _load(self, image: oci.Image, reference: str, node: layout.Node) -> bool:
+        if self._image_id(node, reference) == image.manifest_digest:
+            return False
+        present = set(self._ctr(node, "content", "ls", "-q").split())
+        with oci.thin_archive(image, present) as stream:
+            self._ctr(node, "images", "import", "--no-unpack", "--digests=false", "-", stdin=stream)
+        return True
+
+    def tag_image(self, reference: str, another: str) -> None:
         for node in self._nodes():
-            if self._image_id(node, reference) == image.manifest_digest:
-                continue
-            present = set(self._ctr(node, "content", "ls", "-q").split())
-            with oci.thin_archive(image, present) as stream:
-                self._ctr(node, "images", "import", "--digests=false", "-", stdin=stream)
-            loaded = True
-        return loaded
+            self._ctr(node, "images", "tag", "--force", reference, another)
 
-    def kubectl(self, *args: str, stdin: str | None = None, timeout_s: float = 120) -> str:
-        command = [binaries.tool("kubectl"), "--kubeconfig", self.kubeconfig_path, *args]
-        return run(command, stdin=stdin, timeout_s=timeout_s)
+    @contextlib.contextmanager
+    def power_cut(self, node: str) -> Iterator[None]:
+        """See `faults.py`. What it does not do: lose what was written and not synced."""
+        self._fault("cut", node)
+        try:
+            yield
+        finally:
+            self._fault("restore", node)
+            self.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=60s")
 
-    def helm(self, *args: str, timeout_s: float = 300) -> str:
-        command = [binaries.tool("helm"), "--kubeconfig", self.kubeconfig_path, *args]
-        return run(command, timeout_s=timeout_s)
+    @contextlib.contextmanager
+    def api_stopped(self) -> Iterator[None]:
+        self._fault("stop-api")
+        try:
+            yield
+        finally:
+            self._fault("start-api")
 
-    def port_forward(
-        self, target: str, port: int, *, namespace: str
-    ) -> contextlib.AbstractContextManager[int]:
-        return forward.port_forward(self.kubeconfig_path, target, port, namespace=namespace)
+    def _fault(self, *words: str) -> None:
+        self.run_inside(sys.executable, "-m", "quorate_bed.local.faults", *words)
 
     def kill(
         self,

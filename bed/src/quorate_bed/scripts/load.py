@@ -1,10 +1,11 @@
-"""Runs in a client pod: write numbers with acks=all until standard input ends, then read them back.
+"""Runs in a client pod: write numbers with acks=all until told to end, then read them back.
 
-    python3 load.py BOOTSTRAP TOPIC
+    python3 load.py BOOTSTRAP TOPIC PATIENCE_S
 
 For each line on standard input, a line is printed as soon as every partition has acknowledged a
-record that was begun after that line came: how many are acknowledged by then. At the end, JSON:
-what was acknowledged, what failed, and how what is read differs from what was acknowledged.
+record that was begun after that line came: how many are acknowledged by then. After the line "end",
+JSON: what was acknowledged, what failed, and how what is read differs from what was acknowledged.
+PATIENCE_S is the client's own request timeout, after which it gives a record up.
 """
 
 import asyncio
@@ -19,7 +20,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 EVERY_S = 0.01
 GOES_ON_S = 60
-GIVE_UP_MS = 90_000
 READ_S = 60
 
 
@@ -71,7 +71,7 @@ class Writer:
 
 async def answer(writer: Writer, stop: asyncio.Event) -> None:
     try:
-        while await asyncio.to_thread(sys.stdin.readline):
+        while await asyncio.to_thread(sys.stdin.readline) not in ("", "end\n"):
             print(await writer.goes_on(), flush=True)
     finally:
         stop.set()
@@ -122,13 +122,12 @@ def compare(
     return {"lost": lost, "gaps": gaps, "disordered": disordered}
 
 
-async def main(bootstrap: str, topic: str) -> None:
+async def main(bootstrap: str, topic: str, patience_s: int) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
         enable_idempotence=True,
-        request_timeout_ms=GIVE_UP_MS,
-        retry_backoff_ms=100,
+        request_timeout_ms=patience_s * 1000,
     )
     await producer.start()
     try:
@@ -150,4 +149,4 @@ async def main(bootstrap: str, topic: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
