@@ -1,7 +1,7 @@
 """Fixtures of the tests that need a real Kubernetes with the operator in it.
 
-    cluster      the cluster (session): one that runs is used and kept, otherwise one is made and
-                 removed at the end, unless QUORATE_KEEP_CLUSTER is set
+    cluster      the cluster of three nodes (session): one that runs is used and kept, otherwise one
+                 is made and removed at the end, unless QUORATE_KEEP_CLUSTER is set
     namespace    a namespace of its own for each test, under the restricted pod security standard
     kubectl      kubectl in that namespace, with JSON in and out (`quorate_bed.kube.Kubectl`)
     client_pod   a pod with Kafka clients in that namespace (`quorate_bed.kube.ClientPod`)
@@ -10,6 +10,8 @@
     three        three brokers that serve, with a client pod (`quorate_bed.product.BrokerCluster`):
                  the same ones for all tests, put right again before each
     operator     what the operator counts; it can be sent away (`quorate_bed.product.Operator`)
+    unrest       runs the test twice: as it is, and (full) with the operator killed at random
+    figure       keep a number that was measured, for the report of `make test-full`
 
 When a test fails, what a person would look at next is added to its report.
 """
@@ -22,9 +24,13 @@ import pytest
 
 from quorate_bed import cluster as clusters
 from quorate_bed import install, kube, polling, product
+from quorate_bed import unrest as unrests
 from quorate_bed.shell import CommandError
 
 HERE = Path(__file__).parent
+NODES = 3
+CLIENT_NODE = "node-1"
+SEED = 5
 EXPLAINED = (
     ("get", "brokerclusters", "-o", "yaml"),
     ("get", "statefulsets,pods,services,pvc", "-o", "wide"),
@@ -42,8 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[clusters.Cluster]:
-    with clusters.borrowed() as borrowed:
-        install.ready(borrowed.name)
+    with clusters.borrowed(nodes=NODES) as borrowed:
+        install.ready(borrowed.name, nodes=NODES)
+        found = len(borrowed.nodes())
+        assert found == NODES, f"{borrowed.name} has {found} nodes: make cluster-down, then again"
         yield borrowed
 
 
@@ -76,7 +84,7 @@ def shared_three(cluster: clusters.Cluster, api: product.Api) -> Iterator[produc
     with kube.namespace(cluster, "three-brokers") as name:
         made = product.BrokerCluster(kube.Kubectl(cluster, name), api, "three")
         made.apply()
-        made.client.start()
+        made.client.start(CLIENT_NODE)
         made.settle()
         yield made
 
@@ -95,6 +103,27 @@ def operator(cluster: clusters.Cluster, api: product.Api) -> Iterator[product.Op
         yield found
     finally:
         found.scale(1)
+
+
+@pytest.fixture(params=["calm", pytest.param("operator-killed", marks=pytest.mark.full)])
+def unrest(
+    request: pytest.FixtureRequest, three: product.BrokerCluster, operator: product.Operator
+) -> Iterator[None]:
+    """What a test does comes out the same when the operator is killed at random meanwhile."""
+    if request.param == "calm":
+        yield
+        return
+    with unrests.unrest(three.kubectl.cluster, install.NAMESPACE, SEED) as running:
+        yield
+    assert running.kills > 0, "nobody was killed"
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, float], None]:
+    def keep(name: str, value: float) -> None:
+        record_property(name, round(value, 2))
+
+    return keep
 
 
 @pytest.fixture(scope="session")

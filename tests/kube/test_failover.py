@@ -76,6 +76,9 @@ def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is
                 return not node["ready"] and not node["leader"] and node["state"] == "down"
 
             eventually(shown_down, deadline_s=SEEN_S, what="the killed one shown as down")
+            for node_id in alive:
+                pod = three.pod(node_id)
+                assert condition(pod["status"], "Ready")["status"] == "True", "each for itself"
             assert condition(three.status(), "Ready")["status"] == "True"
             eventually(lambda: marked(three) == [new["pod"]], what="the label on the new leader")
         back = eventually(three.settled, deadline_s=BACK_S, what="the killed one back")
@@ -153,7 +156,7 @@ def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_i
         return said
 
     assert write_impatiently() == {"acknowledged": True}
-    with three.load("no-quorum") as load:
+    with three.load("no-quorum", patience_s=BACK_S) as load:
         holds = [three.kill(node_id, hold=True) for node_id in others]
         try:
 

@@ -59,6 +59,7 @@ def test_one_broker_grows_to_three_under_load_and_new_topics_are_on_all_of_them(
     assert lone.client.python(REPLICATED, lone.bootstrap, "after") == [[1, 2, 3]] * 3
 
 
+@pytest.mark.usefixtures("unrest")
 def test_a_broker_whose_volume_is_lost_comes_back_empty_and_is_filled_while_the_others_serve(
     three: BrokerCluster,
 ) -> None:

@@ -2,6 +2,8 @@
 
 import json
 
+from quorate_bed import install
+from quorate_bed.kube import Kubectl
 from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json
 
@@ -136,3 +138,14 @@ def test_another_order_of_the_same_spec_changes_nothing(three: BrokerCluster) ->
     status = three.settle()
     assert status["observedGeneration"] == generation + 1
     assert versions() == before
+
+
+def test_operator_and_brokers_live_in_namespaces_that_enforce_the_restricted_standard(
+    three: BrokerCluster,
+) -> None:
+    for name in (three.kubectl.namespace, install.NAMESPACE):
+        labels = three.kubectl.json("get", "namespace", name)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    operators = Kubectl(three.kubectl.cluster, install.NAMESPACE).list("pods")
+    assert operators, "it runs there"
+    assert three.pods("broker")

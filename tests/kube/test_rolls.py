@@ -1,6 +1,7 @@
 """Brokers are restarted, and leave, while clients go on: by the operator, one at a time."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,6 +10,7 @@ from quorate_bed.product import BrokerCluster, Json
 
 ROLLED_S = 180
 LEFT_S = 180
+SCALED_S = 300
 
 
 def uids(three: BrokerCluster) -> dict[str, str]:
@@ -50,6 +52,34 @@ def test_a_roll_takes_one_broker_at_a_time_the_leader_last_and_no_client_sees_an
     events = restarts(three)[told:]
     assert [one["reason"] for one in events] == ["RestartRequested"] * 3, "one of each"
     assert events[-1]["note"] == f"Restarting {leader}."
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("unrest")
+def test_three_brokers_become_five_and_three_again_under_load(
+    three: BrokerCluster, figure: Callable[[str, float], None]
+) -> None:
+    keep_nothing = {"size": "256Mi", "retention": {"whenScaled": "Delete"}}
+
+    def members(count: int) -> Json:
+        status = three.settled()
+        assert status["effectiveReplicas"] == count
+        listed = three.admin(status["leader"]["nodeId"], "/v1/brokers")
+        assert [one["node_id"] for one in listed or []] == list(range(1, count + 1))
+        return status
+
+    with three.load("five") as load:
+        for count in (5, 3):
+            began = time.monotonic()
+            three.apply(replicas=count, storage=keep_nothing)
+            eventually(lambda count=count: members(count), deadline_s=SCALED_S, what=f"{count}")
+            figure(f"to_{count}_s", time.monotonic() - began)
+            load.goes_on()
+        written = load.finish()
+    figure("slowest_ack_s", written.slowest_ms / 1000)
+    assert written.failed == []
+    written.check()
+    assert len(three.kubectl.list("pvc", f"quorate.dev/cluster={three.name}")) == 3
 
 
 @pytest.fixture
