@@ -16,6 +16,7 @@ import yaml
 
 from quorate_bed import charts
 from quorate_bed.charts import CLUSTER, CRDS, OPERATOR, template
+from quorate_operator import model
 
 ROOT = Path(__file__).parents[2]
 DEFINITION = "quorate.dev_brokerclusters.yaml"
@@ -31,6 +32,10 @@ RELEASES: Mapping[str, tuple[str, ...]] = {
         "--set=imagePullSecrets[0].name=registry",
         "--set-json=nodeSelector={\"disk\":\"fast\"}",
         "--set=podAnnotations.a=b",
+        "--set=metrics.podMonitor.enabled=true",
+        "--set=metrics.podMonitor.labels.release=prometheus",
+        "--set=networkPolicy.enabled=true",
+        "--set-json=networkPolicy.from=[{\"namespaceSelector\":{\"matchLabels\":{\"a\":\"b\"}}}]",
     ),
 }  # fmt: skip
 GOLDEN = {
@@ -80,6 +85,9 @@ def test_the_definitions_outlive_their_release():
         (OPERATOR, "--set=replicas=-1", "replicas"),
         (OPERATOR, "--set=watchNamespaces={Shop}", "watchNamespaces"),
         (OPERATOR, "--set=image.pullPolicy=Sometimes", "pullPolicy"),
+        (OPERATOR, "--set=metrics.podmonitor.enabled=true", "podmonitor"),
+        (OPERATOR, "--set=metrics.podMonitor.interval=often", "interval"),
+        (OPERATOR, "--set=networkPolicy.apiServerPorts={}", "apiServerPorts"),
         (CRDS, "--set=keepp=true", "keepp"),
         (CLUSTER, "--set=replica=3", "replica"),
         (CLUSTER, "--set=storage.sizes=1Gi", "sizes"),
@@ -157,6 +165,45 @@ def test_images_are_the_charts_version_unless_said_otherwise():
         environ = {one["name"]: one.get("value") for one in container["env"]}
         assert container["image"] == f"quorate-operator:{tag}"
         assert environ["QUORATE_OPERATOR_BROKER_TAG"] == tag
+
+
+def test_metrics_are_scraped_where_the_operator_serves_them():
+    assert objects("everywhere", "PodMonitor") == []
+    (monitor,) = objects("two-namespaces", "PodMonitor")
+    (deployment,) = objects("two-namespaces", "Deployment")
+    template = deployment["spec"]["template"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    assert wanted <= template["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (container,) = template["spec"]["containers"]
+    assert endpoint["port"] in {port["name"] for port in container["ports"]}
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_operator_talks_to_names_the_api_server_and_brokers_and_to_nobody_else():
+    assert objects("everywhere", "NetworkPolicy") == []
+    (policy,) = objects("two-namespaces", "NetworkPolicy")
+    spec = policy["spec"]
+    (deployment,) = objects("two-namespaces", "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    (entry,) = spec["ingress"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert [port["port"] for port in entry["ports"]] == [
+        port["containerPort"] for port in container["ports"]
+    ]
+    assert entry["from"] == [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]
+    out = {port["port"]: rule.get("to") for rule in spec["egress"] for port in rule["ports"]}
+    brokers = {"key": "quorate.dev/cluster", "operator": "Exists"}
+    assert out == {
+        53: None,
+        443: None,
+        6443: None,
+        model.ADMIN_PORT: [
+            {"namespaceSelector": {}, "podSelector": {"matchExpressions": [brokers]}}
+        ],
+    }
 
 
 def write() -> None:
