@@ -27,7 +27,10 @@ class Leader:
 
     def __init__(self, defaults: Defaults = DEFAULTS) -> None:
         source = random.Random(1)
-        self.machine = ClusterMachine(defaults, lambda: seams.new_uuid(source))
+        self.down: set[int] = set()
+        self.machine = ClusterMachine(
+            defaults, lambda: seams.new_uuid(source), lambda node_id: node_id not in self.down
+        )
         self.log: list[batch.Record] = []
 
     def do(self, command: commands.Command) -> commands.Reply:
@@ -258,3 +261,19 @@ def test_one_request_makes_so_many_partitions_and_no_more(leader: Leader) -> Non
     topics = tuple(commands.NewTopic(f"t{i}", 4_000, 1) for i in range(3))
     reply = leader.do(commands.CreateTopics(topics))
     assert [leader.topic(reply, i).code for i in range(3)] == [0, 0, ErrorCode.INVALID_PARTITIONS]
+
+
+def holders(leader: Leader, name: str) -> set[int]:
+    partitions = leader.machine.image.topics[name].partitions
+    return {member.node_id for info in partitions for member in info.wanted}
+
+
+def test_new_replicas_go_to_brokers_that_are_up_where_there_are_enough(leader: Leader) -> None:
+    leader.down = {2}
+    leader.do(create("two", 6, 2))
+    assert holders(leader, "two") == {1, 3}
+    leader.do(create("three", 6, 3))
+    assert holders(leader, "three") == {1, 2, 3}, "it gets its replicas when it comes"
+    leader.down = set()
+    leader.do(create("later", 6, 2))
+    assert holders(leader, "later") == {1, 2, 3}

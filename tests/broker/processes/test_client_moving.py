@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,11 +93,19 @@ def test_a_preferred_leader_is_elected(cluster: Cluster, python: Any, topic: str
     eventually(lambda: leader(cluster) == 1, "broker 1 has heard of it")
 
 
-def test_a_leader_goes_back_by_itself(cluster: Cluster, topic: str) -> None:
-    eventually(lambda: leader(cluster) == 1, "the preferred replica leads")
-    assert cluster.post(1, "/v1/partitions/kafka/t/0/transfer_leadership?target=2") == 200
-    eventually(lambda: leader(cluster) == 2, "another one leads")
-    eventually(lambda: leader(cluster) == 1, "the preferred replica leads again")
+def test_a_leader_goes_back_by_itself_when_its_broker_does(
+    cluster: Cluster, librdkafka: confluent.AdminClient
+) -> None:
+    new = confluent.NewTopic("back", 1, replica_assignment=[[1, 2, 3]])
+    done(librdkafka.create_topics([new]))
+    eventually(lambda: cluster.partition_leader("back") == 1, "the preferred replica leads")
+    cluster.signal(1, signal.SIGTERM)
+    assert cluster.wait_ended(1) == 0
+    eventually(lambda: cluster.partition_leader("back") in (2, 3), "another one leads")
+    cluster.start(1)
+    cluster.wait_ready(1)
+    eventually(lambda: cluster.partition_leader("back") == 1, "the preferred replica leads again")
+    done(librdkafka.delete_topics(["back"]))
 
 
 def test_records_are_deleted_for_good(

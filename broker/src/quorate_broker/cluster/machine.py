@@ -17,7 +17,7 @@ from collections.abc import Callable
 from quorate_broker.cluster import commands, members, reassignment, records
 from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.topics import MAX_PARTITIONS_PER_COMMAND as MAX_PARTITIONS_PER_COMMAND
-from quorate_broker.cluster.topics import Decision, Topics
+from quorate_broker.cluster.topics import Decision, Topics, everybody
 from quorate_broker.cluster.topics import Defaults as Defaults
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.wire import batch
@@ -36,11 +36,17 @@ _MOVING = (
 
 
 class ClusterMachine:
-    """Implements `wire.outcome.Machine`. `new_topic_id` is the only randomness."""
+    """Implements `wire.outcome.Machine`. `new_topic_id` is the only randomness; new replicas go to
+    brokers that are up (`is_up`) where there are enough."""
 
-    def __init__(self, defaults: Defaults, new_topic_id: Callable[[], uuid.UUID]) -> None:
+    def __init__(
+        self,
+        defaults: Defaults,
+        new_topic_id: Callable[[], uuid.UUID],
+        is_up: Callable[[int], bool] = everybody,
+    ) -> None:
         self.image = Image()
-        self._topics = Topics(self.image, defaults, new_topic_id)
+        self._topics = Topics(self.image, defaults, new_topic_id, is_up)
 
     def default_replication_factor(self) -> int:
         return self._topics.default_replication_factor()

@@ -30,6 +30,11 @@ class Defaults:
     replication_factor: int
 
 
+def everybody(node_id: int) -> bool:
+    """Nobody is known to be down."""
+    return True
+
+
 def placeable(image: Image) -> tuple[Member, ...]:
     """Who may be given replicas."""
     return tuple(one for one in image.members if one.node_id not in image.draining)
@@ -48,14 +53,20 @@ def chosen(image: Image, node_ids: Iterable[int]) -> tuple[Member, ...]:
 
 
 class Topics:
-    """Decides on an image; `new_topic_id` is the only randomness."""
+    """Decides on an image; `new_topic_id` is the only randomness, `is_up` all it knows of the world
+    outside: what it places is in the records."""
 
     def __init__(
-        self, image: Image, defaults: Defaults, new_topic_id: Callable[[], uuid.UUID]
+        self,
+        image: Image,
+        defaults: Defaults,
+        new_topic_id: Callable[[], uuid.UUID],
+        is_up: Callable[[int], bool] = everybody,
     ) -> None:
         self._image = image
         self._defaults = defaults
         self._new_topic_id = new_topic_id
+        self._is_up = is_up
 
     def create(self, command: commands.CreateTopics) -> Decision:
         written: list[records.MetadataRecord] = []
@@ -112,6 +123,9 @@ class Topics:
                 f"Replication factor {replication_factor} is not between 1 and the number of "
                 f"brokers, {len(members)}.",
             )
+        up = tuple(one for one in members if self._is_up(one.node_id))
+        if len(up) >= replication_factor:  # else who is down will have its replica when it comes
+            members = up
         racks = placement.racks(self._image.brokers.values())
         return placement.place(members, partitions, replication_factor, start, racks)
 

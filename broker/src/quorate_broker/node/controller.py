@@ -22,6 +22,7 @@ from quorate_broker.cluster.genesis import Genesis
 from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.machine import ClusterMachine, Defaults
 from quorate_broker.cluster.records import Member
+from quorate_broker.cluster.topics import everybody
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost, Peers
 from quorate_broker.node.snapshots import Snapshots
@@ -59,6 +60,8 @@ class Controller:
         self.image = Image()
         self.founders: tuple[Member, ...] = ()
         """The members before metadata says who they are."""
+        self.is_up = everybody
+        """Whether a broker lives, for all this node knows."""
         self._applied = applied
         self._clock = clock
         self._random = source
@@ -67,7 +70,7 @@ class Controller:
         defaults = Defaults(settings.num_partitions, settings.default_replication_factor)
         self._host = Host(
             partition,
-            lambda: ClusterMachine(defaults, lambda: seams.new_uuid(source)),
+            lambda: ClusterMachine(defaults, lambda: seams.new_uuid(source), self.is_up),
             ErrorCode.NOT_CONTROLLER,
             clock,
         )

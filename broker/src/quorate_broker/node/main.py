@@ -294,6 +294,7 @@ class Node:
             partition, self._settings, self._clock, self._random, self._metadata_moved
         )
         controller.founders = founders or ()
+        controller.is_up = self._peers.alive
         flank = Flank(controller, self._peers, self._clock, self._flanking_changed)
         parts = Parts(
             self._settings, self._clock, self._random, self._peers, shelf, self._leaders, controller
