@@ -100,45 +100,26 @@ def test_a_broker_that_comes_and_goes_has_to_stay_first() -> None:
 
 def test_a_leader_that_has_just_come_stays_a_while() -> None:
     node = Node()
-    node.up = {1}
     node.look(0, 4)
     node.only.leader_epoch = 2
-    node.look(5)
-    node.up = {1, 2}
-    assert node.look(6, 7, 10) == [0, 0, 0]
-    assert node.look(11) == [1]
+    assert node.look(5, 9) == [0, 0]
+    assert node.look(10) == [1]
 
 
 def test_a_leader_that_was_moved_by_hand_is_left_alone_for_minutes() -> None:
-    """It came to lead although the preferred replica was there all the time."""
     node = Node()
     node.look(0, 4)
     node.only.leader_epoch = 2
+    node.leaders.by_hand["g-0"] = 2
     assert node.look(5, 10, 60, 304) == [0, 0, 0, 0]
     assert node.look(305) == [1]
 
 
-def test_who_was_restarted_since_gets_it_back_soon() -> None:
-    """It handed over when it stopped, so it was still there when this one began to lead."""
+def test_what_was_moved_by_hand_once_goes_back_when_it_moved_again_by_itself() -> None:
     node = Node()
-    node.look(0, 4)
-    node.only.leader_epoch = 2
-    node.look(5)
-    node.up = {1}
-    node.look(6)
-    node.up = {1, 2}
-    assert node.look(8, 12) == [0, 0]
-    assert node.look(13) == [1]
-
-
-def test_who_had_no_room_then_gets_it_back_soon() -> None:
-    node = Node()
-    node.look(0, 4)
-    is_short_of_room(node)
-    node.only.leader_epoch = 2
-    node.look(5)
-    node.leaders.short.clear()
-    assert node.look(9, 10) == [0, 1]
+    node.leaders.by_hand["g-0"] = 2
+    node.only.leader_epoch = 3
+    assert node.look(0, 4, 5) == [0, 0, 1]
 
 
 def test_what_did_not_happen_is_tried_again_only_later() -> None:

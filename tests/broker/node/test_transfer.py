@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, cast
 
 from quorate_broker.node import transfer
+from quorate_broker.node.leaders import Leaders
 from quorate_broker.raft.messages import Peer
 
 ME, OTHER = 1, 2
@@ -43,8 +44,9 @@ class Partition:
         self._steps_down_ms = steps_down_ms
         self._other_leads_ms = other_leads_ms
 
+    leader_epoch = 7
+
     def transfer_leadership(self, target: int | None) -> None:
-        assert target is None
         self.asked_ms.append(self._clock.now_ms)
 
     @property
@@ -61,13 +63,57 @@ class Partition:
 class Peers:
     me = Peer(ME, "disk")
 
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str, bytes]] = []
+
+    async def request(self, node_id: int, method: str, body: bytes, timeout_ms: int) -> bytes:
+        self.asked.append((node_id, method, body))
+        return b""
+
     def alive(self, node_id: int) -> bool:
         return True
 
 
 def give_up(partition: Partition, clock: Clock, timeout_ms: int = 10_000) -> None:
-    transfers = transfer.Transfers(cast(Any, [partition]), cast(Any, Peers()), clock)
-    asyncio.run(transfers.give_up_all(timeout_ms))
+    asyncio.run(of(partition, clock).give_up_all(timeout_ms))
+
+
+def of(partition: Partition, clock: Clock, peers: Peers | None = None) -> transfer.Transfers:
+    shelf = Shelf([partition])
+    return transfer.Transfers(cast(Any, shelf), cast(Any, peers or Peers()), clock, Leaders())
+
+
+class Shelf(list[Partition]):
+    def by_group(self, group: str) -> Partition:
+        return self[0]
+
+
+class Moving(Partition):
+    """The leadership is gone as soon as it is asked for."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock, 10_000, 0)
+
+    def transfer_leadership(self, target: int | None) -> None:
+        self._steps_down_ms = 0
+        self.leader_epoch = 8
+
+
+def test_the_new_leader_is_told_that_somebody_wanted_it_and_remembers() -> None:
+    clock, peers = Clock(), Peers()
+    transfers = of(Moving(clock), clock, peers)
+    asyncio.run(transfers.transfer("group", ME, OTHER))
+    ((told, method, body),) = peers.asked
+    assert (told, method) == (OTHER, transfer.BY_HAND)
+    other = of(Moving(clock), clock)
+    asyncio.run(other.serve(method, body))
+    assert other._leaders.by_hand == {"group": 8}
+
+
+def test_a_node_that_stops_tells_nobody_that_somebody_wanted_it() -> None:
+    clock, peers = Clock(), Peers()
+    asyncio.run(of(Moving(clock), clock, peers).give_up_all(1_000))
+    assert peers.asked == []
 
 
 def test_a_transfer_that_is_under_way_is_not_asked_for_again() -> None:

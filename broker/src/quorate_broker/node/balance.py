@@ -3,11 +3,9 @@
 Placement gives every broker its share of first replicas, so leaders that sit there are spread
 evenly. After a restart or a failover they sit elsewhere, and each leader hands over by itself when
 the preferred replica can take it: in sync, alive for a while, with room on its disk, on a broker
-that stays. A few at a time, so that a broker that comes back is not flooded.
-
-Where the preferred replica was there all the time and another one leads, somebody wanted it so: a
-leader that was moved by hand is left alone for as long as Kafka's controller would (its
-auto.leader.rebalance looks every five minutes). Read next:
+that stays. A few at a time, so that a broker that comes back is not flooded; and not before this
+one has led for a while. What somebody moved here by hand (`transfer`) is left alone for as long as
+Kafka's controller would: its auto.leader.rebalance looks every five minutes. Read next:
 `partition.shell.Partition.transfer_leadership`.
 """
 
@@ -15,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from quorate_broker.cluster.image import Image, PartitionInfo
 from quorate_broker.errors import KafkaError
@@ -27,19 +24,9 @@ AT_ONCE = 8
 """Handovers begun per look."""
 ALIVE_MS = 5_000
 LED_MS = 5_000
-LEFT_ALONE_MS = 300_000
-"""For so long a leadership stays that came about although the preferred replica was there."""
+BY_HAND_MS = 300_000
 AGAIN_MS = 15_000
 """A handover that did not happen is tried again no sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Office:
-    """A leadership of this broker: its term, since when, and who could have had it instead."""
-
-    term: int
-    since_ms: int
-    passed_over: int | None
 
 
 class Balance:
@@ -48,8 +35,8 @@ class Balance:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._alive_since: dict[int, int] = {}
-        self._offices: dict[str, _Office] = {}
-        """By group."""
+        self._led_since: dict[str, tuple[int, int]] = {}
+        """Group -> (term, since when)."""
         self._asked_ms: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -63,16 +50,14 @@ class Balance:
         image = self._parts.controller.image
         self._watch(image, now_ms)
         begun = 0
-        offices: dict[str, _Office] = {}
+        led: dict[str, tuple[int, int]] = {}
         for partition, info in self._led_here(image):
             group, term = partition.group, partition.leader_epoch
-            office = self._offices.get(group)
-            if office is None or office.term != term:
-                office = _Office(term, now_ms, self._passed_over(info, now_ms))
-            offices[group] = office
-            if begun < AT_ONCE and self._is_due(partition, info, office, now_ms):
+            since = self._led_since.get(group, (-1, 0))
+            led[group] = since if since[0] == term else (term, now_ms)
+            if begun < AT_ONCE and self._is_due(partition, info, now_ms - led[group][1], now_ms):
                 begun += self._hand_over(partition, info, now_ms)
-        self._offices = offices
+        self._led_since = led
         self._asked_ms = {g: at for g, at in self._asked_ms.items() if now_ms < at + AGAIN_MS}
         return begun
 
@@ -87,20 +72,7 @@ class Balance:
                 if partition is not None and partition.is_leader:
                     yield partition, info
 
-    def _passed_over(self, info: PartitionInfo, now_ms: int) -> int | None:
-        """The preferred replica, if it was there already and might have led."""
-        node_id = info.wanted[0].node_id
-        was_there = self._alive_since.get(node_id, now_ms) < now_ms
-        return node_id if was_there and node_id not in self._parts.leaders.short else None
-
-    def _is_left_alone(self, office: _Office, node_id: int, now_ms: int) -> bool:
-        was_there = self._alive_since.get(node_id, now_ms) <= office.since_ms
-        by_hand = office.passed_over == node_id and was_there
-        return now_ms - office.since_ms < (LEFT_ALONE_MS if by_hand else LED_MS)
-
-    def _is_due(
-        self, partition: Partition, info: PartitionInfo, office: _Office, now_ms: int
-    ) -> bool:
+    def _is_due(self, partition: Partition, info: PartitionInfo, led_ms: int, now_ms: int) -> bool:
         """Whether the preferred replica is another one, and can take over."""
         parts = self._parts
         image = parts.controller.image
@@ -108,7 +80,7 @@ class Balance:
         node_id = preferred.node_id
         return (
             node_id != parts.peers.me.node_id
-            and not self._is_left_alone(office, node_id, now_ms)
+            and led_ms >= (BY_HAND_MS if self._is_by_hand(partition) else LED_MS)
             and info.target is None
             and partition.group not in self._asked_ms
             and node_id in partition.replica.in_sync
@@ -117,6 +89,10 @@ class Balance:
             and node_id not in parts.leaders.short
             and now_ms - self._alive_since.get(node_id, now_ms) >= ALIVE_MS
         )
+
+    def _is_by_hand(self, partition: Partition) -> bool:
+        moved = self._parts.leaders.by_hand
+        return moved.get(partition.group) == partition.leader_epoch
 
     def _hand_over(self, partition: Partition, info: PartitionInfo, now_ms: int) -> int:
         self._asked_ms[partition.group] = now_ms

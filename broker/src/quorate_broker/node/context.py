@@ -56,7 +56,7 @@ class NodeContext:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._transfers = Transfers(parts.shelf, parts.peers, parts.clock)
+        self._transfers = Transfers(parts.shelf, parts.peers, parts.clock, parts.leaders)
         self._coordinators: dict[tuple[uuid.UUID, int], Host] = {}
         self.authorizer: Authorizer = AllowAll()
 

@@ -63,6 +63,8 @@ class Leaders:
         """Brokers without room on their disks: nothing is to be handed to them."""
         self.held: dict[str, int] = {}
         """`Lead.held` of each group, as its leader told last."""
+        self.by_hand: dict[str, int] = {}
+        """Groups that somebody moved to this broker, and the term of that."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -100,6 +102,7 @@ class Leaders:
         for group in groups:
             self._table.pop(group, None)
             self.held.pop(group, None)
+            self.by_hand.pop(group, None)
             self._deleted[group] = None
         while len(self._deleted) > MAX_DELETED:
             del self._deleted[next(iter(self._deleted))]

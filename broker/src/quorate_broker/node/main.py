@@ -303,7 +303,7 @@ class Node:
         self._replicas = Replicas(parts, self._context, self._datadir, self._disks)
         self._steering = Steering(parts)
         self._neighbours = Neighbours(self._peers, [seed.node_id for seed in self._settings.seeds])
-        self._transfers = Transfers(shelf, self._peers, self._clock)
+        self._transfers = Transfers(shelf, self._peers, self._clock, self._leaders)
         changed = self._view.refresh_soon
         self._gossip = Gossiping(shelf, self._peers, self._leaders, flank, changed)
         rpc = self._settings.rpc_advertised

@@ -61,8 +61,8 @@ class Requests:
                     return leaving.serve(self._parts, body)
                 case flank.REGISTER | flank.REMOVE:
                     return await self._flank.serve(method, body)
-                case transfer.METHOD:
-                    return await self._transfers.serve(body)
+                case transfer.METHOD | transfer.BY_HAND:
+                    return await self._transfers.serve(method, body)
                 case _ if method == PRODUCE:
                     return await self._produce(body, bulk)
         except (msgspec.MsgspecError, ValueError) as error:  # also: not a UUID

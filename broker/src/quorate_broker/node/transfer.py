@@ -1,7 +1,8 @@
 """Handing leadership over: on request, and of everything when this node stops.
 
 A transfer is asked of the broker that leads, wherever the request came in, and is done when the
-group has another leader that serves. Read next: `raft.core` for how a transfer works.
+group has another leader that serves. That one is told, so that the balance of leaders leaves it
+where somebody wanted it. Read next: `raft.core` for how a transfer works.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import msgspec
 from quorate_broker import seams
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost, Peers
+from quorate_broker.node.leaders import Leaders
 from quorate_broker.node.shelf import Shelf
 from quorate_broker.partition.shell import Partition
 
 METHOD = "transfer-leadership"
+BY_HAND = "moved-by-hand"
 TIMEOUT_MS = 5_000
 LOOK_EVERY_S = 0.02
 AGAIN_MS = 2_000
@@ -29,13 +32,21 @@ class Transfer(msgspec.Struct, frozen=True):
     target: int | None
 
 
-class Transfers:
-    """One per broker."""
+class ByHand(msgspec.Struct, frozen=True):
+    """A leadership that came about because somebody asked for it."""
 
-    def __init__(self, shelf: Shelf, peers: Peers, clock: seams.Clock) -> None:
+    group: str
+    term: int
+
+
+class Transfers:
+    """Hands over what this broker leads."""
+
+    def __init__(self, shelf: Shelf, peers: Peers, clock: seams.Clock, leaders: Leaders) -> None:
         self._shelf = shelf
         self._peers = peers
         self._clock = clock
+        self._leaders = leaders
 
     async def transfer(self, group: str, leader_id: int, target: int | None) -> None:
         """Raises KafkaError NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT."""
@@ -50,9 +61,14 @@ class Transfers:
         except (PeerLost, TimeoutError) as error:
             raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, str(error)) from error
 
-    async def serve(self, body: bytes) -> bytes:
-        """A transfer that another broker asks of this one, the leader."""
-        await self._local(msgspec.msgpack.decode(body, type=Transfer))
+    async def serve(self, method: str, body: bytes) -> bytes:
+        """A transfer that another broker asks of this one, the leader; or its word that this one
+        leads because somebody wanted it."""
+        if method == BY_HAND:
+            moved = msgspec.msgpack.decode(body, type=ByHand)
+            self._leaders.by_hand[moved.group] = moved.term
+        else:
+            await self._local(msgspec.msgpack.decode(body, type=Transfer))
         return b""
 
     async def _local(self, asked: Transfer) -> None:
@@ -70,6 +86,13 @@ class Transfers:
                     ErrorCode.REQUEST_TIMED_OUT, "the leadership has not moved in time"
                 )
             await asyncio.sleep(LOOK_EVERY_S)
+        await self._tell(partition)
+
+    async def _tell(self, partition: Partition) -> None:
+        """One that does not hear of it gives the leadership back sooner, that is all."""
+        word = msgspec.msgpack.encode(ByHand(partition.group, partition.leader_epoch))
+        with contextlib.suppress(PeerLost, TimeoutError, KafkaError):
+            await self._peers.request(partition.leader_id, BY_HAND, word, timeout_ms=TIMEOUT_MS)
 
     async def give_up_all(self, timeout_ms: int) -> None:
         """Move everything that this node leads to others in sync, as far as there are any.

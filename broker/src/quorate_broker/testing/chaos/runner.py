@@ -101,8 +101,10 @@ class Run:
                 self._trouble()
             say("reading everything")
             self._workload.finish()
-            self._read_by_each_leader()
-            self._workload.history.save(self._folder / "history.jsonl")
+            try:
+                self._read_by_each_leader()
+            finally:
+                self._workload.history.save(self._folder / "history.jsonl")
             found = judge(self._workload.history) + self._violations
             found += [Violation("client", error) for error in self._workload.errors]
             memory_mb = tuple(map(self._machines.memory_mb, self._machines.node_ids))

@@ -185,7 +185,7 @@ class Workload:
 
     def _read_partition(self, consumer: Any, reader: str, partition: int) -> FinalRead:
         place = confluent_kafka.TopicPartition(TOPIC, partition, 0)
-        low, high = consumer.get_watermark_offsets(place, timeout=READ_S)
+        low, high = self._watermarks(consumer, place)
         assert low == 0, f"partition {partition} begins at {low}"
         consumer.assign([place])
         found: list[tuple[int, int]] = []
@@ -197,6 +197,19 @@ class Workload:
             if high == 0:
                 break
         return FinalRead(reader, partition, tuple(found))
+
+    def _watermarks(self, consumer: Any, place: Any) -> tuple[int, int]:
+        """Asked again while its leader moves: the client leaves that to its caller."""
+        deadline = time.perf_counter() + READ_S
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=ASK_S)
+            except confluent_kafka.KafkaException:
+                if time.perf_counter() >= deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return low, high
 
     # -- administering
 
