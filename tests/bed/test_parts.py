@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate_bed import cluster, oci, paths, suite
-from quorate_bed.local import holds, state, volumes
+from quorate_bed.local import holds, processes, state, volumes
 from quorate_bed.polling import NotYet, eventually
 from quorate_bed.progress import BedError
 from quorate_bed.shell import CommandError, run
@@ -166,6 +167,22 @@ def test_a_hold_refuses_only_containers_of_its_pod_and_only_their_creation(tmp_p
         assert create("broker-0", verb="delete") == 0
         assert create("broker-01") == 0
     assert create("broker-0") == 0
+
+
+def test_what_a_node_runs_is_found_by_its_socket_with_all_that_it_has_started() -> None:
+    socket = f"/run/of-this-test.{os.getpid()}"
+    script = "sleep 600 & echo $!; wait"
+    shell = ["sh", "-c", script, socket]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        child = int(started.stdout.readline())
+        assert processes.with_word(f"{socket}.another") == set()
+        found = processes.with_word(socket)
+        assert found == {started.pid, child}
+        processes.end_all(found)
+        assert processes.with_word(socket) == set()
+    assert started.returncode == -signal.SIGKILL
+    processes.end_all(found)
 
 
 def test_waiting_gives_what_was_found_and_says_at_its_end_what_was_seen() -> None:

@@ -11,8 +11,9 @@ from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json, condition
 from quorate_bed.shell import CommandError
 
-SEEN_S = 15
-"""A broker that is silent is noticed after its answer is five seconds late, twice."""
+SEEN_S = 30
+"""A broker that is silent is noticed when its answer is five seconds late; a pod is scheduled, or
+not, when somebody has looked at it."""
 BACK_S = 180
 NOT_READY_S = 120
 """Kubernetes itself waits most of a minute before it calls a node NotReady."""

@@ -28,12 +28,12 @@ def tags(three: BrokerCluster) -> set[str]:
 
 
 def down(three: BrokerCluster) -> list[str]:
-    """Pods that do not serve now."""
+    """Pods that are on their way out, or whose process does not run yet."""
     found = []
     for pod in three.pods("broker"):
-        conditions = pod["status"].get("conditions", [])
-        ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-        if not ready or "deletionTimestamp" in pod["metadata"]:
+        containers = pod["status"].get("containerStatuses", [])
+        runs = bool(containers) and all("running" in one["state"] for one in containers)
+        if not runs or "deletionTimestamp" in pod["metadata"]:
             found.append(pod["metadata"]["name"])
     return found
 
