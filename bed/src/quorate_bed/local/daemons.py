@@ -22,6 +22,8 @@ from quorate_bed.progress import BedError
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLL_S = 0.05
+READY_S = 200
+"""Some seconds, but on a machine that is busy with other things."""
 PIDS = layout.HOME / "pids"
 
 
@@ -77,7 +79,10 @@ def dead() -> list[str]:
 
 
 def await_true(
-    what: str, check: Callable[[], object], process: subprocess.Popen[bytes], deadline_s: float = 60
+    what: str,
+    check: Callable[[], object],
+    process: subprocess.Popen[bytes],
+    deadline_s: float = READY_S,
 ) -> None:
     """Poll until `check` gives something true; BedError when `process` dies or time is up."""
     until = time.monotonic() + deadline_s

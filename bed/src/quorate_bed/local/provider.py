@@ -28,7 +28,7 @@ from quorate_bed.local import holds, layout, pki, state
 from quorate_bed.progress import BedError, console, step
 from quorate_bed.shell import run
 
-CREATE_DEADLINE_S = 120
+CREATE_DEADLINE_S = 300
 KILL_DEADLINE_S = 10
 LOADS_AT_ONCE = 2
 CGROUPS = Path("/sys/fs/cgroup")
