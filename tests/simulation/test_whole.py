@@ -1,5 +1,9 @@
 """Whole brokers in one thread of virtual time: clients, faults, and what must hold at the end."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from quorate_broker.testing.simulation.batch import Batch, run_twice
@@ -19,3 +23,28 @@ def test_whole_brokers_lose_nothing(row: int) -> None:
     found = [f"seed {each.seed}: {each.error}\n{each.options}" for each in seen_so_far.failures]
     assert not found, "\n".join(found)
     assert seen_so_far.acked > 100 * (row + 1)
+
+
+_TRACES = """
+import gc, sys
+from quorate_broker.testing.simulation.layers import WHOLE
+if sys.argv[1] == "2":  # other addresses, and a collector that is about to run
+    junk = [bytearray(number % 3_001) for number in range(20_000)]
+    del junk[::2]
+    gc.set_threshold(100, 2, 2)
+print([WHOLE.run(seed, None).trace for seed in (6, 20)])
+"""
+
+
+def test_no_seed_depends_on_hashes_addresses_or_the_collector() -> None:
+    traces = {
+        subprocess.run(
+            [sys.executable, "-c", _TRACES, number],
+            env={**os.environ, "PYTHONHASHSEED": number},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for number in ("1", "2")
+    }
+    assert len(traces) == 1

@@ -261,6 +261,34 @@ def test_messages_that_shared_a_frame_arrive_one_by_one_and_in_order() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("older", [0, 1])
+def test_both_ends_of_a_line_speak_what_the_older_one_knows(older: int) -> None:
+    async def test(one: Broker, two: Broker) -> None:
+        (one, two)[older].mesh.speak(1)
+        one.knows(two)
+        await one.notes.connected.get()
+        for group, message in MESSAGES:
+            one.mesh.send(two.me, group, message)
+        assert [await two.notes.raft.get() for _ in MESSAGES] == [(one.me, *m) for m in MESSAGES]
+        lines = [*one.mesh._roster.lines(), *two.mesh._roster.lines()]
+        assert {line.version for _, line in lines if line.peer is not None} == {1}
+
+    run(test)
+
+
+def test_who_shares_frames_on_a_line_of_the_first_version_loses_it() -> None:
+    async def test(one: Broker, two: Broker) -> None:
+        two.mesh.speak(1)
+        one.knows(two)
+        await one.notes.connected.get()
+        for _, line in one.mesh._roster.lines():
+            line.version = 2
+        one.mesh.send(two.me, *MESSAGES[0])
+        assert await one.notes.lost.get() == two.me.node_id
+
+    run(test)
+
+
 def test_a_greeting_of_a_newer_version_is_understood() -> None:
     """It may have fields that we do not know, and speak versions that we do not."""
     newer = {

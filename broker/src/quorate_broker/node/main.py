@@ -164,6 +164,7 @@ class Node:
         self._peers = self._world.peers(me, self)
         if self._forming.state.phase is Phase.FORMED:
             self._peers.cluster_id = self._datadir.node.cluster_id
+        is_void = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._until_stopped(), name="stop")
@@ -173,17 +174,21 @@ class Node:
                     life.cancel()
                 await asyncio.wait([life])
                 watch.cancel()
-            if self._retired and not self._has_served:
-                aside = await self._disks.call(self._datadir.set_aside)
-                log.warning("this disk was replaced or removed; what it held is in %s", aside)
-                self.begins_anew = True
+            is_void = self._retired and not self._has_served
         finally:
             self._view.close()
             self._disks.close()
+            if is_void:
+                self._set_aside()  # now: until here a job may still have made a folder
             self._datadir.close()  # last: until here something may still be writing
         if self._retired and not self.begins_anew:
             log.warning("this broker is no member any more; started again, it would ask to join")
             await self._stop.wait()
+
+    def _set_aside(self) -> None:
+        aside = self._datadir.set_aside()
+        log.warning("this disk was replaced or removed; what it held is in %s", aside)
+        self.begins_anew = True
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()

@@ -22,6 +22,8 @@ SEEN_SOON = (
     "offset committed",
     "exit",
     "wiped",
+    "old disk",
+    "disk: no room",
     "join",
     "upgraded",
     "downgraded",

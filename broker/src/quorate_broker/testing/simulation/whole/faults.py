@@ -7,7 +7,7 @@ from typing import Protocol
 
 from quorate_broker.cluster.records import MOVING
 from quorate_broker.testing.simulation.whole.cluster import Cluster
-from quorate_broker.testing.simulation.whole.machine import Machine
+from quorate_broker.testing.simulation.whole.machine import CLIENTS, Machine
 from quorate_broker.testing.simulation.whole.versions import NEWER, OLDER, Version
 
 KINDS = (
@@ -18,12 +18,16 @@ KINDS = (
     "crash_all",
     "partition",
     "one_way",
+    "bridge",
     "cut_connections",
+    "cut_clients",
     "slow_disk",
+    "full_disk",
     "clock_jump",
     "admin",
     "trim",
     "wipe",
+    "old_disk",
     "rot",
     "upgrade",
     "downgrade",
@@ -100,6 +104,7 @@ class Faults:
         for machine in self._machines:
             machine.has_faults = False
             machine.slow_until_us = 0
+            machine.make_room()
             machine.doom = None
             if machine.is_older:
                 self._restart_as(machine, NEWER)
@@ -144,6 +149,15 @@ class Faults:
         machine.wipe()
         self._cluster.seen["wiped"] += 1
 
+    def _old_disk(self) -> None:
+        """Who was replaced comes back: nobody hears it, and it begins anew."""
+        machine = next((machine for machine in self._machines if machine.old_disk), None)
+        if machine is None or not self._run.is_whole():
+            return
+        machine.kill()
+        machine.take_old_disk()
+        self._cluster.seen["old disk"] += 1
+
     def _rot(self) -> None:
         if self._bad is None or self._bad.is_rotten or not self._run.is_whole():
             return
@@ -175,6 +189,13 @@ class Faults:
         now_us = self._cluster.scheduler.now_us
         self._any().slow_until_us = now_us + self._cluster.dice.randint(500_000, 5_000_000)
 
+    def _full_disk(self) -> None:
+        """Somebody else filled it; later there is room again."""
+        machine = self._any()
+        machine.disk.capacity = 0
+        delay_us = self._cluster.dice.choice((500_000, 3_000_000))
+        self._after(delay_us, machine.make_room)
+
     def _clock_jump(self) -> None:
         dice = self._cluster.dice
         self._any().clock.wrong_ms = dice.choice((-1, 1)) * dice.choice((3_600_000, 1_000))
@@ -195,6 +216,16 @@ class Faults:
     def _one_way(self) -> None:
         addresses = self._shuffled()
         self._block(addresses[:1], addresses[1:], both=False)
+
+    def _bridge(self) -> None:
+        """A and B, B and C, but not A and C."""
+        addresses = self._shuffled()
+        middle = len(addresses) // 2
+        self._block(addresses[:middle], addresses[middle + 1 :], both=True)
+
+    def _cut_clients(self) -> None:
+        """A broker that others reach, and clients do not."""
+        self._block([CLIENTS], [self._any().address], both=True)
 
     def _cut_connections(self) -> None:
         one = self._any().address

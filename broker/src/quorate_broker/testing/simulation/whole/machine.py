@@ -35,6 +35,9 @@ from quorate_broker.testing.simulation.whole.watch import WatchedMesh
 
 RPC_PORT = 33145
 KAFKA_PORT = 9092
+CLIENTS = "10.0.1.1"
+"""The address of all clients."""
+ROOM = 1 << 40
 _SLOW_US = 300_000
 
 
@@ -49,7 +52,7 @@ class SimWorkers:
         self._machine = machine
         self._loop = loop
         self._queues: dict[Way, deque[Callable[[], None]]] = {way: deque() for way in Way}
-        self._busy: dict[Way, int] = dict.fromkeys(Way, 0)
+        self._running: dict[Way, list[Callable[[], None]]] = {way: [] for way in Way}
         self._most = {Way.LOGS: 4, Way.VOTES: 1, Way.SLOW: 1}
 
     def submit(self, way: Way, work: Callable[[], None]) -> None:
@@ -58,19 +61,24 @@ class SimWorkers:
 
     def close(self) -> None:
         """What was submitted happens now: nobody reads the clock meanwhile."""
-        for queue in self._queues.values():
-            while queue:
-                queue.popleft()()
+        for way, queue in self._queues.items():
+            works = [*self._running[way], *queue]
+            self._running[way].clear()
+            queue.clear()
+            for work in works:
+                work()
 
     def _begin(self, way: Way) -> None:
         queue = self._queues[way]
-        if queue and self._busy[way] < self._most[way]:
-            self._busy[way] += 1
+        if queue and len(self._running[way]) < self._most[way]:
             work = queue.popleft()
+            self._running[way].append(work)
             self._machine.later(self._loop, lambda: self._carry_out(way, work))
 
     def _carry_out(self, way: Way, work: Callable[[], None]) -> None:
-        self._busy[way] -= 1
+        if work not in self._running[way]:
+            return  # it was closed meanwhile
+        self._running[way].remove(work)
         self._machine.carry_out(work)
         if not self._loop.is_closed():
             self._begin(way)
@@ -97,7 +105,8 @@ class Machine:
             1_000_000 + dice.randint(-drift, drift),
             dice.randint(-2_000, 2_000),
         )
-        self.disk = SimDisk(dice)
+        self.disk = SimDisk(dice, ROOM)
+        self.old_disk: SimDisk | None = None
         self.version = self.next_version = OLDER if dice.random() < cluster.options.older else NEWER
         self.rotten: Rotten | None = None
         self.lies = False
@@ -199,7 +208,7 @@ class Machine:
                 f"authentication='none',advertised='{self.address}:{KAFKA_PORT}'}}]",
                 "offsets.topic.num.partitions=1",
                 "log.preallocate.bytes=65536",
-                "storage.min.free.bytes=0",
+                "storage.min.free.bytes=65536",
                 f"log.segment.bytes={options.segment_bytes}",
                 f"log.scrub.interval.ms={options.scrub_ms}",
                 f"log.cleaner.io.max.bytes.per.second={1 << 40}",  # in no time: threads may wait
@@ -237,6 +246,10 @@ class Machine:
         if what is not None and level > self.version.level:
             self._cluster.seen["too old"] += 1
             self.next_version = NEWER  # somebody has read what it said
+        must(
+            self.disk.exists("/data/node.json") or not self._listed("/data/groups"),
+            f"J: node {self.node_id} leaves data of nobody behind: it cannot begin anew",
+        )
         self._cluster.seen["exit" if what is None else "exit with an error"] += 1
         self._cluster.scheduler.after(0, lambda: self._abandon(loop, is_silent=False))
 
@@ -273,11 +286,22 @@ class Machine:
     def wipe(self) -> None:
         """Another disk, empty: somebody else under the same number."""
         assert self.loop is None
-        self.disk = SimDisk(self._cluster.dice)
+        self.old_disk = self.disk
+        self.disk = SimDisk(self._cluster.dice, ROOM)
         self.rotten = None
         self._cluster.trace(f"{self.node_id} has an empty disk")
 
+    def take_old_disk(self) -> None:
+        """The one that was lost is found, and put in again."""
+        assert self.loop is None
+        assert self.old_disk is not None
+        self.disk, self.old_disk = self.old_disk, None
+        self._cluster.trace(f"{self.node_id} has the disk that it once lost")
+
     # ---------------------------------------------------------------------------------------- disk
+
+    def make_room(self) -> None:
+        self.disk.capacity = ROOM
 
     def later(self, loop: VirtualLoop, event: Callable[[], None]) -> None:
         """A worker thread gets to something, unless the process is dead by then."""

@@ -47,12 +47,16 @@ class Options:
     crash_all: int
     partition: int
     one_way: int
+    bridge: int
     cut_connections: int
+    cut_clients: int
     slow_disk: int
+    full_disk: int
     clock_jump: int
     admin: int
     trim: int
     wipe: int
+    old_disk: int
     rot: int
     upgrade: int
     downgrade: int
@@ -72,6 +76,7 @@ def draw(dice: random.Random) -> Options:
         return dice.choice((0, 0, 1, 2))
 
     is_mixed = dice.random() < 0.4
+    wipe = dice.choice((0, 0, 2))
     return Options(
         nodes=dice.choice((1, 3, 3, 3, 3)),
         joins=dice.random() < 0.3,
@@ -101,12 +106,16 @@ def draw(dice: random.Random) -> Options:
         crash_all=dice.choice((0, 0, 0, 1)),
         partition=weight(),
         one_way=weight(),
+        bridge=dice.choice((0, 0, 1)),
         cut_connections=weight(),
+        cut_clients=dice.choice((0, 0, 1)),
         slow_disk=dice.choice((0, 0, 1)),
+        full_disk=dice.choice((0, 0, 1)),
         clock_jump=dice.choice((0, 1)),
         admin=dice.choice((0, 1, 2)),
         trim=dice.choice((0, 0, 1)),
-        wipe=dice.choice((0, 0, 2)),
+        wipe=wipe,
+        old_disk=2 if wipe else 0,
         rot=dice.choice((0, 0, 1)),
         upgrade=dice.choice((1, 2)) * is_mixed,
         downgrade=dice.choice((0, 1)) * is_mixed,

@@ -33,7 +33,7 @@ from quorate_broker.testing.simulation.whole.cluster import Cluster
 from quorate_broker.testing.simulation.whole.faults import Faults
 from quorate_broker.testing.simulation.whole.history import History
 from quorate_broker.testing.simulation.whole.loop import VirtualLoop
-from quorate_broker.testing.simulation.whole.machine import Machine
+from quorate_broker.testing.simulation.whole.machine import CLIENTS, Machine
 from quorate_broker.testing.simulation.whole.members import Member
 from quorate_broker.testing.simulation.whole.tcp import Fabric
 from quorate_broker.testing.simulation.whole.versions import NEWER, Versions
@@ -66,7 +66,7 @@ class WholeSimulation:
         self.machines = [Machine(self.cluster, i, nodes) for i in range(1, nodes + 1)]
         self.history = History()
         self._loop = VirtualLoop(
-            fabric, "10.0.1.1", HostClock(self.scheduler, 0, 1_000_000, 0), lambda: 0
+            fabric, CLIENTS, HostClock(self.scheduler, 0, 1_000_000, 0), lambda: 0
         )
         self._admin = Admin(self.cluster, self.history, nodes, "admin")
         self._reader = Reader(self.cluster, self.history, nodes, "reader")
