@@ -88,11 +88,10 @@ class Controller:
 
     @property
     def caught_up(self) -> bool:
-        """Everything that was committed when the present leader began has been applied here."""
-        replica = self.partition.replica
-        return (
-            replica.leader is not None and replica.log.term_at(replica.commit_index) == replica.term
-        )
+        """Everything that was committed when this node started, or when the present leader began,
+        has been applied here. Nothing may be deleted before: what the image lacks may be new."""
+        applied = self._follower.next_offset >= self.partition.high_watermark
+        return applied and self.partition.replica.is_current
 
     @property
     def members(self) -> tuple[Member, ...]:

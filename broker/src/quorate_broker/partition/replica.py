@@ -298,6 +298,11 @@ class Replica:
         return self._raft.serving
 
     @property
+    def is_current(self) -> bool:
+        """Whether it knows all that was committed when it started; see `raft.core`."""
+        return self._raft.is_current
+
+    @property
     def commit_index(self) -> int:
         return self._raft.commit_index
 

@@ -311,6 +311,21 @@ class Raft:
         return state.leading is not None and state.commit_index >= state.leading.term_start
 
     @property
+    def is_current(self) -> bool:
+        """Whether it knows all that was committed when this member started, or before.
+
+        An entry of the leader's term is committed, so all of older terms are; and, as a follower,
+        this leader has said since then how far it had committed, and that is here. What this
+        member knew in an earlier life may be committed later than its checkpoint says.
+        """
+        state = self._state
+        if state.leader is None or state.log.term_at(state.commit_index) != state.term:
+            return False
+        if state.leading is not None:
+            return True
+        return state.told_commit is not None and state.commit_index >= state.told_commit
+
+    @property
     def in_sync(self) -> frozenset[Peer]:
         """As leader: the voters that had everything within `lag_ms`, the leader included."""
         state = self._state

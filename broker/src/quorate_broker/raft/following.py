@@ -40,6 +40,7 @@ def on_append(state: State, sender: Peer, message: Append) -> None:
     last = _take(state, message)
     state.read_members()
     state.matched = max(state.matched, last)
+    state.told_commit = max(message.commit, state.told_commit or 0)
     _learn_commit(state, message.commit)
     if state.log.synced_index >= last:
         _acknowledge(state, sender)

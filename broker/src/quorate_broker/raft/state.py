@@ -113,6 +113,9 @@ class State:
         self.matched = -1
         """As a follower: up to here the log equals that of this term's leader."""
         self.acked = -1
+        self.told_commit: int | None = None
+        """As a follower: the greatest commit index that came with an append, in this life. (A
+        heartbeat says no more than what is known to be here.)"""
         self.ack_due = False
         self.incoming: Incoming | None = None
         self.paused = False
