@@ -24,6 +24,7 @@ def holder(operators: Kubectl) -> str:
     return str(lease["spec"].get("holderIdentity", ""))
 
 
+@pytest.mark.full
 def test_a_standby_takes_over_within_twenty_seconds_from_an_operator_that_was_killed(
     three: BrokerCluster,
     operator: product.Operator,

@@ -49,6 +49,7 @@ def test_the_brokers_are_spread_over_nodes_and_zones(three: BrokerCluster) -> No
     assert len(set(places)) == len(zones) == 3, places
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("unrest")
 def test_each_node_is_drained_in_turn_and_its_broker_waits_with_its_volume_for_the_uncordon(
     three: BrokerCluster, figure: Callable[[str, float], None]

@@ -26,6 +26,7 @@ def claims(three: BrokerCluster) -> dict[str, str]:
     return {one["metadata"]["name"]: one["spec"]["volumeName"] for one in found}
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("unrest")
 def test_volumes_grow_under_load_and_no_broker_restarts_for_it(
     three: BrokerCluster, figure: Callable[[str, float], None]

@@ -53,6 +53,7 @@ def rolled_to(three: BrokerCluster, tag: str) -> Callable[[], Json]:
     return look
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("unrest")
 def test_the_image_is_upgraded_and_brought_back_and_no_client_sees_an_error(
     three: BrokerCluster, next_image: str, figure: Callable[[str, float], None]
