@@ -29,7 +29,6 @@ from quorate_bed.shell import CommandError
 
 HERE = Path(__file__).parent
 NODES = 3
-CLIENT_NODE = "node-1"
 SEED = 5
 EXPLAINED = (
     ("get", "brokerclusters", "-o", "yaml"),
@@ -84,7 +83,7 @@ def shared_three(cluster: clusters.Cluster, api: product.Api) -> Iterator[produc
     with kube.namespace(cluster, "three-brokers") as name:
         made = product.BrokerCluster(kube.Kubectl(cluster, name), api, "three")
         made.apply()
-        made.client.start(CLIENT_NODE)
+        made.client.start(cluster.nodes()[0])
         made.settle()
         yield made
 

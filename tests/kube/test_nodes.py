@@ -17,7 +17,6 @@ not, when somebody has looked at it."""
 BACK_S = 180
 NOT_READY_S = 120
 """Kubernetes itself waits most of a minute before it calls a node NotReady."""
-CLIENT_NODE = "node-1"
 
 
 def broker_on(three: BrokerCluster, node: str) -> int:
@@ -91,7 +90,8 @@ def test_a_node_without_power_takes_one_broker_with_it_and_brings_it_back(
     three: BrokerCluster, figure: Callable[[str, float], None]
 ) -> None:
     cluster = three.kubectl.cluster
-    dead = next(node for node in cluster.nodes() if node not in (CLIENT_NODE, operators(three)))
+    needed = (client(three), operators(three))
+    dead = next(node for node in cluster.nodes() if node not in needed)
     lost = broker_on(three, dead)
     others = [node_id for node_id in three.broker_ids() if node_id != lost]
     uids = [three.pod(other)["metadata"]["uid"] for other in others]
@@ -125,6 +125,11 @@ def test_a_node_without_power_takes_one_broker_with_it_and_brings_it_back(
     assert written.failed == []
     written.check()
     assert [three.pod(other)["metadata"]["uid"] for other in others] == uids
+
+
+def client(three: BrokerCluster) -> str:
+    """The node on which the load runs."""
+    return str(three.kubectl.json("get", "pod", three.client.name)["spec"]["nodeName"])
 
 
 def operators(three: BrokerCluster) -> str:

@@ -31,6 +31,8 @@ from quorate_bed.shell import CommandError, run
 
 MODULE = "sigs.k8s.io/kind@v0.30.0"
 KILL_AGAIN_S = 0.05
+ZONE = "topology.kubernetes.io/zone"
+ZONES = 3
 API_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 API_MANIFEST_ASIDE = "/etc/kubernetes/kube-apiserver.yaml"
 
@@ -101,7 +103,10 @@ class KindCluster(access.Access):
         if self.exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        workers = [{"role": "worker"}] * (nodes - 1)
+        workers = [
+            {"role": "worker", "labels": {ZONE: f"zone-{number % ZONES + 1}"}}
+            for number in range(nodes if nodes > 1 else 0)  # beside one that runs no pods
+        ]
         config = {
             "kind": "Cluster",
             "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -136,6 +141,10 @@ class KindCluster(access.Access):
             return False
         run([_kind(), "load", "image-archive", str(archive), "--name", self.name])
         return True
+
+    def nodes(self) -> list[str]:
+        control_plane = f"{self.name}-control-plane"
+        return [name for name in super().nodes() if name != control_plane] or [control_plane]
 
     def tag_image(self, reference: str, another: str) -> None:
         for node in self._nodes():
