@@ -52,7 +52,7 @@ from quorate_operator.plan.conditions import Passed
 from quorate_operator.plan.events import Event
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.subject import subject
-from quorate_operator.seams import Clock, stamp, token
+from quorate_operator.seams import Clock, stamp
 from quorate_operator.status import BrokerClusterStatus
 
 CHILD_KINDS: Final = (
@@ -320,7 +320,7 @@ class Reconciler:
         """An event is for people: that it cannot be written stops nothing."""
         WRITES.labels("event").inc()
         try:
-            await self._kube.create(_event(observed, event, name or token()))
+            await self._kube.create(_event(observed, event, name or event.told(observed.now)))
         except KubeError as error:
             if name and error.status == 409:
                 return  # told by a pass that did not get further

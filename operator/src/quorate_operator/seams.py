@@ -1,9 +1,8 @@
-"""The seams to the world that tests replace: time and randomness. Nothing else reads a clock."""
+"""The seams to the world that tests replace: time. Nothing else reads a clock."""
 
 from __future__ import annotations
 
 import datetime
-import secrets
 import time
 from typing import Protocol
 
@@ -27,8 +26,3 @@ class SystemClock:
 def stamp(moment: datetime.datetime) -> str:
     """As Kubernetes writes times."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def token() -> str:
-    """A short random name for objects that are written once."""
-    return secrets.token_hex(8)

@@ -21,7 +21,6 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from quorate_operator.brokers import Brokers
 from quorate_operator.facts import Pod, View
 from quorate_operator.kube import KubeError
 from quorate_operator.metrics import BLOCKED, CLUSTERS, RECONCILE_SECONDS, RECONCILES
@@ -58,6 +57,23 @@ class Passes(Protocol):
     async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result: ...
 
 
+class Book(Protocol):
+    """Who is where."""
+
+    def know(self, host: str, address: str) -> None: ...
+
+    def forget(self, host: str) -> None: ...
+
+
+class Sources(Protocol):
+    """Where the brokers' news come from: `brokers.Brokers`, or a model of it."""
+
+    @property
+    def addresses(self) -> Book: ...
+
+    async def follow(self, host: str, tell: Callable[[View | None], None]) -> None: ...
+
+
 class Workers:
     """Workers by cluster. They live in the given group and end with their cluster."""
 
@@ -65,7 +81,7 @@ class Workers:
         self,
         group: asyncio.TaskGroup,
         passes: Passes,
-        brokers: Brokers,
+        brokers: Sources,
         clock: Clock,
         limits: Limits | None = None,
     ) -> None:
@@ -178,7 +194,7 @@ class Workers:
 class _Followers:
     """Follows the brokers of one cluster and holds their latest views, by uid of the pod."""
 
-    def __init__(self, key: Key, brokers: Brokers, wake: Callable[[], None]) -> None:
+    def __init__(self, key: Key, brokers: Sources, wake: Callable[[], None]) -> None:
         self._names = Names(key)
         self._brokers = brokers
         self._wake = wake

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
@@ -17,6 +19,11 @@ class Event:
     reason: str
     action: str
     note: str
+
+    def told(self, now: datetime.datetime) -> str:
+        """The name of it as an object: what was said, and when."""
+        text = f"{now.isoformat()} {self.reason} {self.note}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def between(before: BrokerClusterStatus, after: BrokerClusterStatus) -> Iterator[Event]:
