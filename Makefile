@@ -11,7 +11,7 @@ NODES ?= 1
 
 .PHONY: help setup demo demo-down cluster cluster-down kubeconfig images test test-unit test-sim \
 	test-process test-charts test-e2e test-conformance test-full lint generate bench-quick sim \
-	sim-replay chaos
+	sim-replay sim-operator sim-operator-replay chaos
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -79,6 +79,12 @@ sim: setup ## Simulator seeds: make sim SEEDS=10000 [SEED=first] [LAYER=whole] [
 
 sim-replay: setup ## One seed of the simulator, told line by line: make sim-replay SEED=892
 	@.venv/bin/python -m quorate_broker.testing.simulate --layer $(LAYER) --replay $(SEED)
+
+sim-operator: setup ## Seeds of the operator's simulation: make sim-operator SEEDS=2000 [SEED=first]
+	@.venv/bin/python -m quorate_operator.testing.simulate --seeds $(SEEDS) --first $(SEED)
+
+sim-operator-replay: setup ## One of them, told line by line: make sim-operator-replay SEED=7
+	@.venv/bin/python -m quorate_operator.testing.simulate --replay $(SEED)
 
 chaos: setup ## Faults on three real brokers, as root: make chaos MINUTES=20 [ARGUMENTS="--seed 7"]
 	@.venv/bin/python -m quorate_broker.testing.chaos --minutes $(MINUTES) $(ARGUMENTS)

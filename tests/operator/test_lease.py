@@ -9,8 +9,10 @@ import pytest
 
 from quorate_operator.kube import KubeError
 from quorate_operator.lease import Lease, LeaseLost
-from quorate_operator.testing.simulation.kubernetes import Api, Cluster, Trouble
+from quorate_operator.testing.simulation.api import Api, Life
+from quorate_operator.testing.simulation.cluster import Cluster
 from quorate_operator.testing.simulation.loop import VirtualClock, pass_time, run
+from quorate_operator.testing.simulation.options import Trouble
 
 PLACE = ("quorate-system", "quorate-operator")
 TAKE_OVER_S = 20
@@ -21,9 +23,10 @@ class Two:
 
     def __init__(self) -> None:
         source = random.Random(1)
-        self.cluster = Cluster(source)
+        self.cluster = Cluster(source, nodes=0, local_volumes=False)
         self.trouble = Trouble()
-        self.apis = [Api(self.cluster, self.trouble, source) for _ in range(2)]
+        self.lives = [Life(self.trouble, source) for _ in range(2)]
+        self.apis = [Api(self.cluster, life, lambda _: None) for life in self.lives]
         self.first, self.second = (
             Lease(api, PLACE, name, VirtualClock())
             for api, name in zip(self.apis, ("first", "second"), strict=True)
@@ -114,7 +117,7 @@ def test_who_was_stopped_for_a_while_finds_another_name_and_ends():
         async with asyncio.TaskGroup() as group:
             group.create_task(two.second.acquire())
             await pass_time(3)
-            two.apis[0].paused_until_s = now() + 60
+            two.lives[0].paused_until_s = now() + 60
             with pytest.raises(LeaseLost):
                 await two.first.keep()
         assert two.spec["holderIdentity"] == "second"

@@ -1,6 +1,10 @@
 """The operator in a world of its own: one thread, one seed, no real time.
 
-Real: observing, planning, applying, the lease. Model: the Kubernetes API with its controllers and
-kubelets (`kubernetes.py`), the brokers (`brokers.py`), time (`loop.py`). `world.py` puts them
-together and lets things go wrong; `laws.py` says what must never happen. Read next: `world.py`.
+Real: the lease, the workers, observing, planning, applying. Model: the Kubernetes API (`api.py`)
+with its objects (`cluster.py`), controllers and kubelets (`controllers.py`), the brokers
+(`brokers.py`) and the way to them (`hearing.py`), time (`loop.py`). `process.py` is one operator,
+`people.py` what befalls everybody, `laws.py` what must never happen, `world.py` puts them together.
+`stories.py` kills the operator after each of its effects, `mutations.py` takes safeguards away.
+
+Read next: `world.py`.
 """

@@ -2,9 +2,9 @@
 
 What they hold is sets, not bytes: a partition has replicas, and some of them are in sync. A broker
 that was away is out of sync until it has caught up; one on another volume is another incarnation
-that has to catch up from nothing. `views` and `Admin` are how the operator sees them: late.
+that has to catch up from nothing. The real ones stand in for them in `tests/operator`.
 
-Read next: `world.py`.
+Read next: `hearing.py`, by which operators see them; `laws.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Final
 from quorate_operator.admin import AdminError
 from quorate_operator.facts import Claim, Member, Partition, Survey, View
 from quorate_operator.testing.objects import Json
-from quorate_operator.testing.simulation.kubernetes import Cluster
+from quorate_operator.testing.simulation.cluster import Cluster, now_s
+from quorate_operator.testing.simulation.options import Trouble
 
 NOBODY: Final = -1
 CATCH_UP_S: Final = 5.0
@@ -32,12 +33,13 @@ class Process:
     node_id: int
     pod: Json
     disk: str
-    """The uid of the claim it runs on."""
+    """The uid of the claim it runs on; of the pod where there is none."""
     boots_at_s: float
     up: bool = False
-    view: View | None = None
-    """What the operator last heard of it."""
-    heard_s: float = 0.0
+    cut: bool = False
+    """It runs, and the other brokers do not hear it: it goes on telling what it knew."""
+    told: View | None = None
+    """What it knew last."""
     retired: bool = False
     """It has left the cluster; only another process on that disk may come in again."""
 
@@ -55,12 +57,13 @@ class Group:
 class Brokers:
     """All brokers of one cluster."""
 
-    def __init__(self, cluster: Cluster, source: random.Random, partitions: int) -> None:
+    def __init__(
+        self, cluster: Cluster, source: random.Random, trouble: Trouble, partitions: int
+    ) -> None:
         self._cluster = cluster
         self._random = source
+        self._trouble = trouble
         self._wanted_partitions = partitions
-        self.flips = 0.002
-        """Chance that another one is elected, for no reason."""
         self.formed = ""
         self.members: dict[int, str] = {}
         """Node id to the disk it was admitted with."""
@@ -73,36 +76,71 @@ class Brokers:
         self.processes: dict[str, Process] = {}
         """By uid of the pod."""
         self.became_ready: Callable[[int], None] = lambda node_id: None
+        self._waiting: list[asyncio.Future[None]] = []
         cluster.started = self._started
+        cluster.stopping = self._stopping
         cluster.stopped = self._stopped
 
-    def alive(self) -> set[int]:
+    # ---------------------------------------------------------------------------- what is true
+
+    def running(self) -> set[int]:
+        """Those that run on the disk that they are known by."""
         return {
             one.node_id
             for one in self.processes.values()
             if one.up and self.members.get(one.node_id, one.disk) == one.disk
         }
 
+    def alive(self) -> set[int]:
+        """Those of them that the others hear."""
+        return self.running() - {one.node_id for one in self.processes.values() if one.cut}
+
+    def of(self, node_id: int) -> Process | None:
+        """Its process that is up, else any."""
+        found = [one for one in self.processes.values() if one.node_id == node_id]
+        return max(found, key=lambda one: one.up, default=None)
+
     def holds(self, node_id: int) -> list[str]:
         return [path for path, group in self.groups.items() if node_id in group.replicas]
 
-    def crash(self, node_id: int) -> None:
-        """Its container ends, and is started again after a while."""
+    def is_whole(self) -> bool:
+        """Everything is where it has to be, in sync: one broker may go and nothing is lost."""
+        return set(self.members) <= self.alive() and all(
+            set(group.replicas) <= group.in_sync and len(group.replicas) == group.size
+            for group in self.groups.values()
+        )
+
+    def bears_the_loss_of(self, node_id: int) -> bool:
+        """All that it holds is elsewhere too."""
+        if len(self.members) < 3 or not self.is_whole():
+            return False
+        return all(self.groups[path].size > 1 for path in self.holds(node_id))
+
+    # ------------------------------------------------------------------------- what befalls them
+
+    def crash(self, node_id: int, away_s: float) -> None:
+        """Its container ends, and is started again after a while (or never by itself: inf)."""
+        for one in self.processes.values():
+            if one.node_id == node_id and (one.up or one.boots_at_s == math.inf):
+                if one.up:
+                    self._down(one)
+                one.boots_at_s = now_s() + away_s
+
+    def cut(self, node_id: int, *, off: bool) -> None:
         for one in self.processes.values():
             if one.node_id == node_id and one.up:
-                self._down(one)
-                one.boots_at_s = _now() + self._random.uniform(1, 20)
+                one.cut = off
+                if off:
+                    one.told = self._view(one)
+                    self._unheard(one)
 
     def lose(self, node_id: int) -> None:
         """Its disk is gone, and with it whatever runs on it."""
-        for one in self.processes.values():
-            if one.node_id == node_id:
-                self._down(one)
-                one.boots_at_s = math.inf
+        self.crash(node_id, math.inf)
         self._lost(node_id)
 
     def transfer(self, to: int) -> None:
-        if to not in self.alive() or self.voters.get(to, math.inf) > _now():
+        if to not in self.alive() or self.voters.get(to, math.inf) > now_s():
             raise AdminError(f"broker {to} cannot lead")
         self.leader, self.term = to, self.term + 1
 
@@ -114,35 +152,61 @@ class Brokers:
         else:
             self.draining.discard(node_id)
 
+    # --------------------------------------------------------------------------------- their life
+
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(self._random.uniform(0.05, 0.5))
+            await asyncio.sleep(self._random.uniform(0.1, 0.6))
             self._boot()
             self._form()
             self._elect()
             self._join()
             self._replicate()
             self._drain()
-            self._tell()
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    async def news(self) -> None:
+        """Until something may have changed."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     def _started(self, pod: Json) -> None:
         metadata = pod["metadata"]
-        claim = self._cluster.find("persistentvolumeclaims", f"data-{metadata['name']}")
-        node_id = int(metadata["name"].rpartition("-")[2]) + 1
         if "-flanking-" in metadata["name"]:
             self._cluster.ready(pod, True)
             return
+        claim = self._cluster.claim_of(pod)
+        node_id = int(metadata["name"].rpartition("-")[2]) + 1
         disk = claim["metadata"]["uid"] if claim else metadata["uid"]
-        boots_at_s = _now() + self._random.uniform(0.5, 4)
+        boots_at_s = now_s() + self._random.uniform(0.5, 4)
         self.processes[metadata["uid"]] = Process(node_id, pod, disk, boots_at_s)
+
+    def _stopping(self, pod: Json) -> None:
+        """SIGTERM: it hands over what it leads, where somebody can take it."""
+        one = self.processes.get(pod["metadata"]["uid"])
+        if one is None or not one.up or self.leader != one.node_id:
+            return
+        others = sorted(self._electable() - {one.node_id})
+        if others:
+            self.leader, self.term = self._random.choice(others), self.term + 1
 
     def _stopped(self, pod: Json) -> None:
         one = self.processes.pop(pod["metadata"]["uid"], None)
         if one is not None and one.up:
             self._down(one)
+        if one is not None and self._cluster.claim_of(pod) is None:
+            self._lost(one.node_id)  # what it stored went with it
 
     def _down(self, one: Process) -> None:
-        one.up = False
+        one.up = one.cut = False
+        self._unheard(one)
+        self._cluster.ready(one.pod, False)
+
+    def _unheard(self, one: Process) -> None:
         for group in self.groups.values():
             if len(group.in_sync) > 1:
                 group.in_sync.discard(one.node_id)
@@ -150,11 +214,10 @@ class Brokers:
                 group.leader = NOBODY
         if self.leader == one.node_id:
             self.leader = NOBODY
-        self._cluster.ready(one.pod, False)
 
     def _boot(self) -> None:
         for one in self.processes.values():
-            if not one.up and one.boots_at_s <= _now():
+            if not one.up and one.boots_at_s <= now_s():
                 one.up = True
             member = self.members.get(one.node_id) == one.disk
             serving = one.up and bool(self.formed) and member
@@ -164,14 +227,8 @@ class Brokers:
                 self._cluster.ready(one.pod, serving)
 
     def _form(self) -> None:
-        workload = next(
-            (
-                one
-                for one in self._cluster.objects("statefulsets")
-                if one["metadata"]["name"].endswith("-broker")
-            ),
-            None,
-        )
+        """All the seeds, empty, together; never again where a cluster id stands in their file."""
+        workload = self._cluster.find("statefulsets", "orders-broker")
         if self.formed or workload is None:
             return
         up = {one.node_id: one.disk for one in self.processes.values() if one.up}
@@ -185,18 +242,24 @@ class Brokers:
             replicas = self._random.sample(ids, size)
             self.groups[f"kafka/orders/{number}"] = Group(replicas, set(replicas), size)
 
-    def _elect(self) -> None:
-        voters = {node_id for node_id, since_s in self.voters.items() if since_s <= _now()}
+    def _electable(self) -> set[int]:
+        voters = {node_id for node_id, since_s in self.voters.items() if since_s <= now_s()}
         alive = self.alive() & voters
-        for node_id in set(self.voters) - voters - self.alive():
-            self.voters[node_id] = _now() + CATCH_UP_S
-        if self.leader not in alive or 2 * len(alive) <= len(voters):
+        return alive if 2 * len(alive) > len(voters) else set()
+
+    def _elect(self) -> None:
+        alive = self.alive()
+        for node_id, since_s in self.voters.items():
+            if since_s > now_s() and node_id not in alive:
+                self.voters[node_id] = now_s() + CATCH_UP_S
+        able = sorted(self._electable())
+        if self.leader not in able:
             self.leader = NOBODY
-        if self.leader == NOBODY and 2 * len(alive) > len(voters):
-            if self._random.random() < 0.4:
-                self.leader, self.term = self._random.choice(sorted(alive)), self.term + 1
-        elif alive and self._random.random() < self.flips:
-            self.leader, self.term = self._random.choice(sorted(alive)), self.term + 1
+        if not able:
+            return
+        chance = 0.4 if self.leader == NOBODY else self._trouble.flips
+        if chance and self._random.random() < chance:
+            self.leader, self.term = self._random.choice(able), self.term + 1
 
     def _join(self) -> None:
         """A process on another disk than its member's is another incarnation, from nothing."""
@@ -208,7 +271,7 @@ class Brokers:
                 if known is not None:
                     self._lost(one.node_id)
                 self.members[one.node_id] = one.disk
-                self.voters[one.node_id] = _now() + CATCH_UP_S
+                self.voters[one.node_id] = now_s() + CATCH_UP_S
 
     def _lost(self, node_id: int) -> None:
         for group in self.groups.values():
@@ -221,13 +284,15 @@ class Brokers:
             if any(one.disk == disk for one in self.processes.values())
         }
         for group in self.groups.values():
-            if group.leader not in group.in_sync & alive:
+            able = sorted(group.in_sync & alive)
+            if group.leader not in able:
                 group.leader = NOBODY
-            for node_id in sorted(group.in_sync & alive):
-                if group.leader == NOBODY and self._random.random() < 0.5:
-                    group.leader = node_id
+            if group.leader == NOBODY and able and self._random.random() < 0.5:
+                group.leader = self._random.choice(able)
+            if group.leader == NOBODY or set(group.replicas) <= group.in_sync:
+                continue
             for node_id in sorted((set(group.replicas) & alive) - group.in_sync):
-                if group.leader != NOBODY and self._random.random() < 0.15:
+                if self._random.random() < 0.15:
                     group.in_sync.add(node_id)
 
     def _drain(self) -> None:
@@ -255,50 +320,45 @@ class Brokers:
         if group.leader == node_id:
             group.leader = NOBODY
 
-    def _tell(self) -> None:
-        """The operator hears of each broker now and then, and some time later that one is gone."""
-        for one in self.processes.values():
-            if one.up and self._random.random() < 0.5:
-                one.view, one.heard_s = self._view(one), _now()
-            elif not one.up and _now() - one.heard_s > 2.5:
-                one.view = None
+    # ------------------------------------------------------------------------------ what they say
+
+    def answers(self, node_id: int) -> bool:
+        """With what the others know too; one that is cut off knows that it does not."""
+        one = self.of(node_id)
+        return one is not None and one.up and not one.cut
+
+    def view(self, node_id: int) -> View | None:
+        """What it tells; None when nobody is there to tell anything."""
+        one = self.of(node_id)
+        if one is None or not one.up:
+            return None
+        return one.told if one.cut else self._view(one)
 
     def _view(self, one: Process) -> View:
-        led = self.leader != NOBODY and self.members.get(one.node_id) == one.disk
-        members = tuple(
-            Member(node_id, disk, "1", node_id in self.draining)
-            for node_id, disk in sorted(self.members.items())
-        )
+        member = self.members.get(one.node_id) == one.disk
         return View(
             version=1,
-            cluster_id=self.formed if self.members.get(one.node_id) == one.disk else "",
-            leader=Claim(self.leader, self.term) if led else None,
+            cluster_id=self.formed if member else "",
+            leader=Claim(self.leader, self.term) if member and self.leader != NOBODY else None,
             transitions=self.term,
-            members=members,
+            members=tuple(
+                Member(node_id, disk, "1", node_id in self.draining)
+                for node_id, disk in sorted(self.members.items())
+            ),
             flanking=(),
             healthy=set(self.members) <= self.alive(),
             unhealthy_reasons=(),
         )
 
-    def views(self) -> dict[str, View]:
-        return {
-            uid: one.view for uid, one in self.processes.items() if one.view and one.view.version
-        }
-
     def survey(self) -> Survey:
-        leaderless = {
-            path: NOBODY if group.leader == NOBODY else group.leader
-            for path, group in self.groups.items()
-        }
+        """The leader's."""
         places = len(set(self.members) - self.draining)
         return Survey(
             leader=Claim(self.leader, self.term),
             members=tuple(sorted(self.members)),
             nodes_down=tuple(sorted(set(self.members) - self.alive())),
             partitions=tuple(
-                Partition(
-                    path, leaderless[path], tuple(group.replicas), tuple(sorted(group.in_sync))
-                )
+                Partition(path, group.leader, tuple(group.replicas), tuple(sorted(group.in_sync)))
                 for path, group in self.groups.items()
             ),
             stuck={
@@ -307,42 +367,3 @@ class Brokers:
                 if any(self.groups[path].size > places for path in self.holds(node_id))
             },
         )
-
-
-class ModelAdmin:
-    """`admin.Admin` over the model; `silence` is the chance that a call is not answered."""
-
-    def __init__(
-        self, brokers: Brokers, source: random.Random, silence: Callable[[], float]
-    ) -> None:
-        self._brokers = brokers
-        self._random = source
-        self._silence = silence
-
-    async def survey(self, host: str) -> Survey | None:
-        if not await self._reached(host) or self._brokers.leader == NOBODY:
-            return None
-        found = self._brokers.survey()
-        await asyncio.sleep(self._random.uniform(0, 0.2))
-        return found
-
-    async def transfer(self, host: str, to: int) -> None:
-        if not await self._reached(host):
-            raise AdminError("no answer")
-        self._brokers.transfer(to)
-
-    async def decommission(self, host: str, node_id: int, *, leave: bool) -> None:
-        if not await self._reached(host) or self._brokers.leader == NOBODY:
-            raise AdminError("no answer")
-        self._brokers.decommission(node_id, leave=leave)
-
-    async def _reached(self, host: str) -> bool:
-        await asyncio.sleep(self._random.uniform(0, 0.2))
-        if self._random.random() < self._silence():
-            return False
-        node_id = int(host.partition(".")[0].rpartition("-")[2]) + 1
-        return node_id in self._brokers.alive()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -1,77 +1,162 @@
-"""What must never happen, watched at every write. The first breach ends the run.
+"""What must never happen, watched at every write and after every turn of the world.
 
-Read next: `world.py`, which runs until then.
+1. Never two brokers down by the operator's hand.
+2. Nor one while another was already seen down by the very look that decided it (the budget).
+3. A broker that leads is not taken down: it hands over first.
+4. No pod goes for good, no volume is deleted, before its broker has left; nobody's last copy goes.
+5. The epoch in the status never goes back, never names two, and is never older than what this
+   operator had heard when its pass began.
+
+The sixth, that with no more trouble everything comes to rest and is written to no more, is
+`world.py`'s. The first breach ends the run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.brokers import Brokers
-
-
-class Breach(Exception):
-    """A law was broken; the message says which, and how."""
+from quorate_operator.testing.simulation.cluster import Cluster, is_ready, now_s
 
 
 class Laws:
-    """Told of every deletion and of every status."""
+    """Told of every deletion, every change and every turn."""
 
-    def __init__(self, brokers: Brokers) -> None:
+    def __init__(self, cluster: Cluster, brokers: Brokers) -> None:
+        self._cluster = cluster
         self._brokers = brokers
         self._taken_down: dict[int, str] = {}
         """Brokers that the operator took down and that have not served since, by their pod."""
-        self._epoch = 0
-        self.restarts = 0
-        self.volumes_deleted = 0
-        self.pods_removed = 0
+        self._unready_since: dict[str, float] = {}
+        """Pods of brokers that the API does not tell as ready."""
+        self._leader: tuple[int, int] = (0, 0)
+        """(epoch, node id) that was told last."""
+        self.looked_s = 0.0
+        """When the operator that writes now last looked at the pods."""
+        self.heard_term = 0
+        """The highest term that it was being told when its pass began."""
+        self.asked_leader = 0
+        """Who led when it last asked; it acts on no older answer."""
+        self.breach = ""
+        """The first law that was broken, and how."""
+        self.stop: Callable[[], object] = lambda: None
+        """Ends the run."""
         brokers.became_ready = self._back
+        cluster.taken.append(self.taking)
+        cluster.store.watchers.append(self._changed)
+
+    def broken(self, sentence: str) -> None:
+        """Kept, not raised: what is raised within a pass, the operator takes care of."""
+        if not self.breach:
+            self.breach = sentence
+            self.stop()
 
     def _back(self, node_id: int) -> None:
         self._taken_down.pop(node_id, None)
 
+    # ------------------------------------------------------------------------------ deletions
+
     def taking(self, who: str, found: Json) -> None:
         """Before anything is deleted."""
         name = found["metadata"]["name"]
-        if "-flanking-" in name or not name.rpartition("-")[2].isdecimal():
+        node_id = _broker(name)
+        if not node_id:
             return
-        node_id = int(name.rpartition("-")[2]) + 1
         if name.startswith("data-"):
-            self._volume(node_id, name)
+            if who == "operator":
+                self._volume(node_id, name)
         elif who == "operator":
             self._restart(node_id, found)
         elif who == "controller":
             self._removal(node_id, name)
 
     def _restart(self, node_id: int, pod: Json) -> None:
-        self.restarts += 1
-        (ready,) = pod["status"]["conditions"]
-        if ready["status"] != "True":
-            return  # it served nobody, by our hand or not
-        others = [name for other, name in self._taken_down.items() if other != node_id]
+        if not self._serves(node_id, pod):
+            return
+        name = pod["metadata"]["name"]
+        others = [one for other, one in self._taken_down.items() if other != node_id]
         if others:
-            raise Breach(
-                f"{pod['metadata']['name']} was taken down while {others} were: {pod['status']}"
-            )
-        self._taken_down[node_id] = pod["metadata"]["name"]
+            self.broken(f"{name} was taken down while {others} were")
+        down = [
+            one
+            for one, since_s in self._unready_since.items()
+            if one != name and since_s < self.looked_s and self._is_wanted(one)
+        ]
+        if down:
+            self.broken(f"{name} was taken down although {down} were seen to be down")
+        if node_id == self.asked_leader == self._brokers.leader and len(self._brokers.members) > 1:
+            self.broken(f"{name} was taken down although it led")
+        self._taken_down[node_id] = name
+        if self._cluster.claim_of(pod) is None:
+            self._last_copies(node_id, name)
+
+    def _serves(self, node_id: int, pod: Json) -> bool:
+        """To the operator's knowledge: it is ready, or it has answered."""
+        one = self._brokers.processes.get(pod["metadata"]["uid"])
+        member = one is not None and self._brokers.members.get(node_id) == one.disk
+        return is_ready(pod) or (self._cluster.claim_of(pod) is None and member)
+
+    def _is_wanted(self, name: str) -> bool:
+        workload = self._cluster.find("statefulsets", name.rpartition("-")[0])
+        ordinal = int(name.rpartition("-")[2])
+        return workload is not None and ordinal < workload["spec"]["replicas"]
 
     def _removal(self, node_id: int, name: str) -> None:
-        self.pods_removed += 1
         self._taken_down.pop(node_id, None)
+        if self._sleeps():
+            return
         held = self._brokers.holds(node_id)
-        if held:
-            raise Breach(f"{name} was removed for good while it held {held}")
+        if held and self._brokers.formed:
+            self.broken(f"{name} was removed for good while it held {held}")
+
+    def _sleeps(self) -> bool:
+        """Hibernated: the pods go, the volumes stay, and all of them come again."""
+        workload = self._cluster.find("statefulsets", "orders-broker")
+        return workload is not None and not workload["spec"]["replicas"]
 
     def _volume(self, node_id: int, name: str) -> None:
-        self.volumes_deleted += 1
         held = self._brokers.holds(node_id)
         if node_id in self._brokers.members or held:
-            raise Breach(f"{name} was deleted while its broker was a member, holding {held}")
+            self.broken(f"{name} was deleted while its broker was a member, holding {held}")
 
-    def status(self, cluster: Json) -> None:
-        """After every write."""
+    def _last_copies(self, node_id: int, name: str) -> None:
+        for path in self._brokers.holds(node_id):
+            group = self._brokers.groups[path]
+            if group.size > 1 and group.in_sync <= {node_id}:
+                self.broken(f"{name} was taken down with the last copy of {path}")
+
+    # -------------------------------------------------------------------------------- changes
+
+    def _changed(self, what: str, key: tuple[str, str, str], found: Json) -> None:
+        if key[0] == "pods" and _broker(key[2]):
+            if what != "DELETED" and is_ready(found):
+                self._unready_since.pop(key[2], None)
+            else:
+                self._unready_since.setdefault(key[2], now_s())
+        elif key[0] == "statefulsets" and what == "DELETED":
+            self._unready_since.clear()
+            self._taken_down.clear()
+        elif key[0] == "brokerclusters" and what == "MODIFIED":
+            self._status(found)
+        elif key[0] == "brokerclusters":
+            self._leader = (0, 0)
+
+    def _status(self, cluster: Json) -> None:
         leader = cluster.get("status", {}).get("leader")
         if leader is None:
             return
-        if leader["epoch"] < self._epoch:
-            raise Breach(f"status went back from epoch {self._epoch} to {leader['epoch']}")
-        self._epoch = leader["epoch"]
+        now = (leader["epoch"], leader["nodeId"])
+        if now == self._leader:
+            return
+        if now[0] <= self._leader[0]:
+            self.broken(f"status went from (epoch, leader) {self._leader} to {now}")
+        if now[0] < self.heard_term:
+            self.broken(f"status tells epoch {now[0]}, but {self.heard_term} had been heard")
+        self._leader = now
+
+
+def _broker(name: str) -> int:
+    """The node id in the name of a broker's pod or volume; 0 for anything else."""
+    stem, _, ordinal = name.rpartition("-")
+    return int(ordinal) + 1 if stem.endswith("-broker") and ordinal.isdecimal() else 0

@@ -1,13 +1,11 @@
 """One run: a cluster, its users, two operators around a lease, and everything that can go wrong.
 
-    python -m quorate_operator.testing.simulate --seeds 1000 [--first 0]
-
 While it is stormy, operators are killed between any two calls or stopped for a while, the API
-refuses, loses and delays, brokers crash and lose their volumes, and people edit the spec and the
-children. Then it calms down: within bounded time nothing may be left to do, and nothing is written
-any more. The laws hold all the time.
+refuses, loses and delays, brokers crash and lose their volumes, nodes fail, and people edit the
+spec and the children. Then it calms down: within bounded time nothing may be left to do, and
+nothing is written any more, also not by an operator that begins anew. The laws hold all the time.
 
-Read next: `laws.py`; `kubernetes.py` and `brokers.py` for the world's two halves.
+Read next: `laws.py`; `people.py` for what happens; `batch.py`, which runs many seeds.
 """
 
 from __future__ import annotations
@@ -18,26 +16,27 @@ import contextlib
 import dataclasses
 import logging
 import random
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from quorate_operator.facts import DefaultImage
-from quorate_operator.kube import KubeError
-from quorate_operator.lease import Lease, LeaseLost
-from quorate_operator.names import Key
-from quorate_operator.reconcile import Reconciler, Result
+from quorate_operator.facts import View
 from quorate_operator.testing.objects import Json
-from quorate_operator.testing.simulation import loop
-from quorate_operator.testing.simulation.brokers import Brokers, ModelAdmin
-from quorate_operator.testing.simulation.kubernetes import NAMESPACE, Api, Cluster, Trouble
-from quorate_operator.testing.simulation.laws import Breach, Laws
+from quorate_operator.testing.simulation import loop, people, process
+from quorate_operator.testing.simulation import options as drawing
+from quorate_operator.testing.simulation.api import Life
+from quorate_operator.testing.simulation.brokers import Brokers
+from quorate_operator.testing.simulation.cluster import Cluster, now_s
+from quorate_operator.testing.simulation.controllers import Controllers
+from quorate_operator.testing.simulation.hearing import Lines
+from quorate_operator.testing.simulation.laws import Laws
+from quorate_operator.testing.simulation.options import Options, Trouble
+from quorate_operator.testing.simulation.people import KEY, Deed, People
+from quorate_operator.testing.simulation.process import Operator, Watcher
 
-KEY: Final = Key(NAMESPACE, "orders")
-STORM_S: Final = 400.0
 CALM_S: Final = 600.0
 QUIET_S: Final = 60.0
-Deed = Callable[["World"], bool]
-SIZES: Final = (1, 3, 3, 3, 5)
+KEPT_LINES: Final = 60
 
 
 @dataclasses.dataclass
@@ -45,333 +44,211 @@ class Report:
     """What a run saw; counted over many, to show that each kind of trouble was met."""
 
     seed: int
+    options: str = ""
     seen: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     breach: str = ""
-    trace: list[str] = dataclasses.field(default_factory=list)
+    cpu_s: float = 0.0
+    trace: int = 0
+    """A sum over all that happened: equal for equal runs."""
+    lately: collections.deque[str] = dataclasses.field(
+        default_factory=lambda: collections.deque(maxlen=KEPT_LINES)
+    )
 
 
 class World:
     """Everything of one seed."""
 
-    def __init__(
-        self, seed: int, *, storm_s: float = STORM_S, deeds: Sequence[Deed] | None = None
-    ) -> None:
-        self.random = random.Random(seed)
-        self._deeds = deeds or DEEDS
-        self.report = Report(seed)
-        self._storm_s = storm_s
-        self._calm = False
-        self._stormy = Trouble(
-            refused=self.random.choice((0, 0.01, 0.05)),
-            lost=self.random.choice((0, 0.01, 0.05)),
-            slow=self.random.choice((0, 0.02)),
-            killed=self.random.choice((0, 0.002, 0.02)),
-        )
-        self.trouble = dataclasses.replace(self._stormy)
-        self.cluster = Cluster(self.random)
-        self.brokers = Brokers(self.cluster, self.random, partitions=self.random.randint(1, 6))
-        self.laws = Laws(self.brokers)
-        self.cluster.taken.append(self.laws.taking)
+    def __init__(self, seed: int, options: Options, deeds: Sequence[Deed] = people.DEEDS) -> None:
+        self.random = random.Random(f"world {seed}")
+        self.options = options
+        self.report = Report(seed, options.describe())
+        self.tell: Callable[[str], None] = self.report.lately.append
+        self.trouble = Trouble.of(options)
+        self.cluster = Cluster(self.random, options.nodes, local_volumes=options.local_volumes)
+        self.brokers = self.make_brokers()
+        self.laws = Laws(self.cluster, self.brokers)
         self.cluster.taken.append(self._note_taken)
-        self.operators = [Operator(self, name) for name in ("one", "two")]
-        self.silence = self.random.choice((0, 0.05))
+        watcher = Watcher(self.saw, self.note, self._began, self._written, self.laws.broken)
+        lines = self.make_lines()
+        self.operators = [
+            Operator(name, self.cluster, lines, Life(self.trouble, self.random), watcher)
+            for name in ("one", "two")
+        ]
+        self.people = People(self.cluster, self.brokers, self.operators, self.random)
+        self.quiet_s = QUIET_S
+        """Nothing is written for so long: it is at rest."""
+        self._deeds = deeds
 
-    @property
-    def spec(self) -> Json:
-        found = self.cluster.find("brokerclusters", KEY.name)
-        assert found is not None
-        spec: Json = found["spec"]
-        return spec
+    def make_brokers(self) -> Brokers:
+        """Others may stand in for the model."""
+        return Brokers(self.cluster, self.random, self.trouble, self.options.partitions)
+
+    def make_lines(self) -> process.Brokers:
+        return Lines(self.brokers, self.ordered)
+
+    def ordered(self, text: str) -> None:
+        """An operator gave the brokers an order."""
+        self.note(f"order: {text}")
 
     def note(self, text: str) -> None:
-        now_s = asyncio.get_running_loop().time()
-        self.report.trace.append(f"{now_s:8.2f} {text}")
+        line = f"{now_s():8.2f} {text}"
+        self.report.trace = zlib.crc32(line.encode(), self.report.trace)
+        self.tell(line)
 
     def saw(self, kind: str) -> None:
         self.report.seen[kind] += 1
 
-    async def live(self) -> None:
-        """The whole run; Breach when a law was broken."""
+    # --------------------------------------------------------------------------------- a run
+
+    async def live(self, story: Coroutine[Any, Any, None]) -> None:
+        """The world goes on until the story has been told, or a law was broken."""
         self._make()
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self.cluster.run()),
+                group.create_task(Controllers(self.cluster).run()),
                 group.create_task(self.brokers.run()),
                 *(group.create_task(one.run()) for one in self.operators),
             ]
-            async with asyncio.timeout(self._storm_s + 3 * CALM_S):
-                await self._storm()
-                await self._calm_down()
+            told = group.create_task(story)
+            self.laws.stop = told.cancel
+            await asyncio.wait([told])
             for task in tasks:
                 task.cancel()
 
+    async def storm_and_calm(self) -> None:
+        """What a seed is."""
+        await self._storm()
+        await self.rest()
+        await self._begin_anew()
+
     def _make(self) -> None:
-        storage: Json = {"size": "1Gi", "type": self.random.choice(["persistent"] * 5)}
-        storage["retention"] = {"whenScaled": self.random.choice(["Retain", "Delete"])}
+        options = self.options
         spec = {
             "version": "1.0",
-            "replicas": self.random.choice(SIZES),
-            "flanking": {"replicas": self.random.choice((0, 2))},
-            "storage": storage,
+            "replicas": options.replicas,
+            "flanking": {"replicas": options.flanking},
+            "storage": {
+                "size": "1Gi",
+                "type": options.storage,
+                "retention": {"whenScaled": options.when_scaled},
+            },
             "listeners": [{"name": "internal", "port": 9092, "authentication": {"type": "none"}}],
         }
-        metadata = {"name": KEY.name, "namespace": NAMESPACE, "annotations": {}}
+        metadata = {"name": KEY.name, "namespace": KEY.namespace, "annotations": {}}
         self.cluster.store.put("brokerclusters", {"metadata": metadata, "spec": spec})
 
     async def _storm(self) -> None:
-        began_s = asyncio.get_running_loop().time()
-        pace_s = self.random.choice((5.0, 15.0, 40.0))
-        while asyncio.get_running_loop().time() < began_s + self._storm_s:
-            await asyncio.sleep(self.random.expovariate(1 / pace_s))
+        ends_s = now_s() + self.options.storm_s
+        while now_s() < ends_s:
+            await asyncio.sleep(self.random.expovariate(1 / self.options.pace_s))
             deed = self.random.choice(self._deeds)
-            if deed(self):
-                self.saw(deed.__name__.strip("_"))
-                self.note(deed.__name__.strip("_").replace("_", " "))
+            if deed(self.people):
+                name = deed.__name__.replace("_", " ")
+                self.saw(name)
+                self.note(name)
 
-    async def _calm_down(self) -> None:
-        """No more trouble: everything comes to rest, and stays so."""
+    async def rest(self) -> None:
+        """No more trouble: everything comes to rest."""
         self.note("calm")
-        self.trouble.__dict__.update(dataclasses.asdict(Trouble()))
-        self.silence = self.brokers.flips = 0.0
-        self.cluster.down = False
-        self.spec["paused"] = False
-        self._touch()
-        deadline_s = asyncio.get_running_loop().time() + CALM_S
+        self.trouble.end()
+        self.people.calm_down()
+        deadline_s = now_s() + CALM_S
         while True:
             before = self._writes()
-            await asyncio.sleep(QUIET_S)
-            if self._writes() == before and not self._unfinished():
+            await asyncio.sleep(self.quiet_s)
+            if self._writes() == before and not self.unfinished():
                 return
-            if asyncio.get_running_loop().time() > deadline_s:
-                raise Breach(f"no rest: {self._unfinished() or 'still writing'}")
+            if now_s() > deadline_s:
+                self.laws.broken(f"no rest: {self.unfinished() or 'still writing'}")
 
-    def _unfinished(self) -> str:
+    async def _begin_anew(self) -> None:
+        """An operator that knows nothing finds nothing to do."""
+        for one in self.operators:
+            one.kill()
+        before = self._writes()
+        await asyncio.sleep(QUIET_S)
+        if self._writes() != before:
+            self.laws.broken(f"an operator that began anew wrote: {self._last_write()}")
+
+    def unfinished(self) -> str:
         """What is not as the spec wants it, although nothing stands in the way."""
-        found = self.cluster.find("brokerclusters", KEY.name)
-        assert found is not None
-        status = found.get("status", {})
+        status = self.people.resource.get("status", {})
         conditions = {one["type"]: one for one in status.get("conditions", [])}
-        held = [one["message"] for one in status.get("blockedBy", [])]
-        if any(one["reason"] == "DrainStuck" for one in status.get("blockedBy", [])):
+        blocked = status.get("blockedBy", [])
+        if any(one["reason"] == "DrainStuck" for one in blocked):
             self.saw("drain stuck")
             return ""
         for kind in ("Ready", "UpToDate"):
             if conditions.get(kind, {}).get("status") != "True":
-                return f"{kind} is not True: {conditions.get(kind)} {held}"
-        if status.get("effectiveReplicas") != self.spec["replicas"]:
-            return f"{status.get('effectiveReplicas')} brokers: {held}"
+                return f"{kind} is not True: {conditions.get(kind)} {blocked}"
+        wanted = self.people.spec["replicas"]
+        if status.get("effectiveReplicas") != wanted:
+            return f"{status.get('effectiveReplicas')} brokers: {blocked}"
         if self.brokers.draining:
             return f"{self.brokers.draining} are still draining"
-        if sorted(self.brokers.members) != list(range(1, self.spec["replicas"] + 1)):
+        if sorted(self.brokers.members) != list(range(1, wanted + 1)):
             return f"members are {sorted(self.brokers.members)}"
-        return ""
+        told = status.get("leader", {})
+        if (told.get("nodeId"), told.get("epoch")) != (self.brokers.leader, self.brokers.term):
+            return f"{told} is told, {self.brokers.leader} leads in {self.brokers.term}"
+        return self._labels(told["pod"])
+
+    def _labels(self, leader: str) -> str:
+        marked = [
+            pod["metadata"]["name"]
+            for pod in self.cluster.objects("pods")
+            if pod["metadata"]["labels"].get("quorate.dev/leader") == "true"
+        ]
+        return "" if marked == [leader] else f"{marked} are labelled, {leader} leads"
+
+    # ---------------------------------------------------------------------------- what is seen
 
     def _writes(self) -> int:
         return sum(len(one.api.writes) for one in self.operators)
 
-    def _touch(self) -> None:
-        found = self.cluster.find("brokerclusters", KEY.name)
-        assert found is not None
-        found["metadata"]["generation"] += 1
-        self.cluster.touch("brokerclusters", KEY.name)
+    def _last_write(self) -> str:
+        return "; ".join(one.api.writes[-1] for one in self.operators if one.api.writes)
 
     def _note_taken(self, who: str, found: Json) -> None:
-        self.note(f"{who} takes {found['metadata']['name']}")
-        self.saw(f"{who} took a {'volume' if 'data-' in found['metadata']['name'] else 'pod'}")
+        name = found["metadata"]["name"]
+        self.note(f"{who} takes {name}")
+        self.saw(f"{who} took a {'volume' if 'data-' in name else 'pod'}")
 
-    # What people and fate do. False: not possible now.
+    def _began(self, operator: Operator, views: Mapping[str, View]) -> None:
+        terms = (one.leader.term for one in views.values() if one.leader)
+        operator.heard_term = max(terms, default=0)
 
-    def _edit(self, **fields: Any) -> bool:
-        self.spec.update(fields)
-        self._touch()
-        return True
-
-    def _changes_the_image(self) -> bool:
-        return self._edit(version=self.random.choice(["1.0", "2.0", "3.0"]))
-
-    def _changes_the_configuration(self) -> bool:
-        return self._edit(config={"num.partitions": str(self.random.randint(1, 3))})
-
-    def _changes_the_number(self) -> bool:
-        return self._edit(replicas=self.random.choice(SIZES))
-
-    def _changes_the_flanking(self) -> bool:
-        return self._edit(flanking={"replicas": self.random.randint(0, 3)})
-
-    def _pauses_or_resumes(self) -> bool:
-        return self._edit(paused=not self.spec.get("paused", False))
-
-    def _asks_for_a_restart(self) -> bool:
-        found = self.cluster.find("brokerclusters", KEY.name)
-        assert found is not None
-        found["metadata"]["annotations"]["quorate.dev/restart"] = str(self.random.random())
-        return self._edit()
-
-    def _scales_the_set_by_hand(self) -> bool:
-        """Upwards; what somebody takes away by hand is on them."""
-        workload = self.cluster.find("statefulsets", "orders-broker")
-        if workload is None:
-            return False
-        workload["spec"]["replicas"] += 1
-        workload["metadata"]["generation"] += 1
-        self.cluster.touch("statefulsets", "orders-broker")
-        return True
-
-    def _deletes_a_child(self) -> bool:
-        plural = self.random.choice(["services", "configmaps", "poddisruptionbudgets"])
-        found = self.cluster.objects(plural)
-        if found:
-            one = self.random.choice(found)
-            self.cluster.store.delete((plural, NAMESPACE, one["metadata"]["name"]))
-        return bool(found)
-
-    def _crashes_a_broker(self) -> bool:
-        alive = sorted(self.brokers.alive())
-        if alive:
-            self.brokers.crash(self.random.choice(alive))
-        return bool(alive)
-
-    def _deletes_a_pod(self) -> bool:
-        found = self.cluster.objects("pods")
-        if found:
-            name = self.random.choice(found)["metadata"]["name"]
-            self.cluster.remove("somebody", ("pods", NAMESPACE, name))
-        return bool(found)
-
-    def _loses_a_volume(self) -> bool:
-        """One of which all is elsewhere too: a second loss at once would lose data for good."""
-        if len(self.brokers.members) < 3 or not set(self.brokers.members) <= self.brokers.alive():
-            return False
-        for one in self.brokers.processes.values():
-            held = [self.brokers.groups[path] for path in self.brokers.holds(one.node_id)]
-            name = f"data-orders-broker-{one.node_id - 1}"
-            claim = self.cluster.find("persistentvolumeclaims", name)
-            whole = all(len(group.in_sync & self.brokers.alive()) > 1 for group in held)
-            if claim and whole:
-                self.brokers.lose(one.node_id)
-                self.cluster.store.delete(("persistentvolumeclaims", NAMESPACE, name))
-                self.cluster.remove("somebody", ("pods", NAMESPACE, one.pod["metadata"]["name"]))
-                return True
-        return False
-
-    def _stops_an_operator_for_a_while(self) -> bool:
-        one = self.random.choice(self.operators)
-        now_s = asyncio.get_running_loop().time()
-        one.api.paused_until_s = now_s + self.random.uniform(1, 60)
-        return True
-
-    def _kills_an_operator(self) -> bool:
-        self.random.choice(self.operators).kill()
-        return True
-
-    def _stops_the_api_for_a_while(self) -> bool:
-        self.cluster.down = not self.cluster.down
-        return True
+    def _written(self, operator: Operator, text: str) -> None:
+        self.note(f"{operator.name}: {text}")
+        self.laws.looked_s = operator.api.looked_s
+        self.laws.heard_term = operator.heard_term
+        self.laws.asked_leader = operator.life.asked_leader
 
 
-DEEDS: Final = (
-    World._changes_the_image,
-    World._changes_the_configuration,
-    World._changes_the_number,
-    World._changes_the_number,
-    World._changes_the_flanking,
-    World._pauses_or_resumes,
-    World._asks_for_a_restart,
-    World._scales_the_set_by_hand,
-    World._deletes_a_child,
-    World._crashes_a_broker,
-    World._crashes_a_broker,
-    World._deletes_a_pod,
-    World._loses_a_volume,
-    World._stops_an_operator_for_a_while,
-    World._kills_an_operator,
-    World._stops_the_api_for_a_while,
-)
-
-
-class Operator:
-    """One operator's process, again and again."""
-
-    def __init__(self, world: World, name: str) -> None:
-        self._world = world
-        self._name = name
-        self.api = Api(world.cluster, world.trouble, world.random)
-        self.api.kill = self.kill
-        self.api.written = self._written
-        self._task: asyncio.Task[None] | None = None
-        self.lease: Lease | None = None
-
-    def kill(self) -> None:
-        if self._task is not None:
-            self._world.saw("an operator was killed")
-            self._task.cancel()
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self._task = group.create_task(self._process())
-                await asyncio.wait([self._task])
-                self._world.note(f"{self._name} ended")
-                self.lease = None
-                await asyncio.sleep(self._world.random.uniform(0.5, 10))
-
-    async def _process(self) -> None:
-        world = self._world
-        self.lease = Lease(
-            self.api, (NAMESPACE, "quorate-operator"), self._name, loop.VirtualClock()
-        )
-        self.api.may_write = self.lease.may_write
-        admin = ModelAdmin(world.brokers, world.random, lambda: world.silence)
-        image = DefaultImage("quorate-broker", "0.1.0")
-        reconciler = Reconciler(self.api, admin, image, loop.VirtualClock())
-        await self.lease.acquire()
-        world.note(f"{self._name} is active")
-        with contextlib.suppress(LeaseLost):
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self.lease.keep())
-                    group.create_task(self._passes(reconciler))
-            except* LeaseLost:
-                world.saw("a lease was lost")
-
-    async def _passes(self, reconciler: Reconciler) -> None:
-        world = self._world
-        while True:
-            result = Result(exists=True, soon=True)
-            try:
-                result = await reconciler.reconcile(KEY, world.brokers.views())
-            except* KubeError:
-                world.saw("a pass failed")
-            for reason in sorted(result.blocked):
-                world.saw(f"blocked: {reason}")
-            pause_s = 2.0 if result.soon or result.busy else 20.0
-            await asyncio.sleep(world.random.uniform(0.05, pause_s))
-
-    def _written(self) -> None:
-        world = self._world
-        found = world.cluster.find("brokerclusters", KEY.name)
-        assert found is not None
-        world.laws.status(found)
-        world.note(f"{self._name}: {self.api.writes[-1]}")
-
-
-def run(seed: int, *, storm_s: float = STORM_S, deeds: Sequence[Deed] | None = None) -> Report:
-    """One seed from its beginning to its end; `deeds`: only these, instead of all."""
-    world = World(seed, storm_s=storm_s, deeds=deeds)
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """What the product logs would be read by nobody."""
     logging.disable(logging.CRITICAL)
     try:
-        loop.run(world.live())
-    except* Breach as breaches:
-        world.report.breach = "; ".join(_sentences(breaches))
+        yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+def play(world: World, story: Coroutine[Any, Any, None]) -> Report:
+    """One story of a world to its end."""
+    with silent():
+        loop.run(world.live(story))
+    world.report.breach = world.laws.breach
     return world.report
 
 
-def _sentences(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    """Of all breaches, however deep."""
-    return [
-        sentence
-        for one in group.exceptions
-        for sentence in (_sentences(one) if isinstance(one, BaseExceptionGroup) else [str(one)])
-    ]
+def run(
+    seed: int,
+    deeds: Sequence[Deed] = people.DEEDS,
+    tell: Callable[[str], None] | None = None,
+) -> Report:
+    """One seed from its beginning to its end; `deeds`: only these, instead of all."""
+    world = World(seed, drawing.draw(random.Random(f"options {seed}")), deeds)
+    world.tell = tell or world.tell
+    return play(world, world.storm_and_calm())

@@ -1,0 +1,92 @@
+"""What the laws are for: each safeguard of the operator, taken away.
+
+A simulation that finds nothing proves something only if it finds these. Each says which deeds make
+it show soonest, and which seeds showed it (`tests/operator/test_simulation.py` runs those first).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from quorate_operator.facts import Pod
+from quorate_operator.plan import gate, leadership, rollout, size
+from quorate_operator.testing.objects import Json
+from quorate_operator.testing.simulation import people
+from quorate_operator.testing.simulation.api import Api
+from quorate_operator.testing.simulation.people import Deed, People
+
+MOST_SEEDS: Final = 1000
+
+
+class Patch(Protocol):
+    """pytest's `monkeypatch`."""
+
+    def setattr(self, target: Any, name: str, value: Any) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mutation:
+    apply: Callable[[Patch], None]
+    deeds: Sequence[Deed] = people.DEEDS
+
+
+def _no_gate(patch: Patch) -> None:
+    """A broker is restarted however the others are."""
+    patch.setattr(gate, "closed", lambda *_: ())
+
+
+def _leader_not_last(patch: Patch) -> None:
+    """The leader's turn comes like anybody's, and it hands nothing over."""
+    before = rollout._one
+
+    def one(wish: Any, lead: Any, pod: Pod, why: Any, *, granted: bool) -> Any:
+        unaware = dataclasses.replace(lead, claim=None)
+        found = before(wish, lead, pod, why, granted=granted)
+        if any(type(step).__name__ == "Transfer" for step in found.steps):
+            return before(wish, unaware, pod, why, granted=granted)
+        return found
+
+    patch.setattr(rollout, "_one", one)
+
+
+def _no_fence(patch: Patch) -> None:
+    """Whoever tells of a leader is believed, whatever was told before."""
+    patch.setattr(leadership, "_passes", lambda *_: True)
+
+
+def _no_drain(patch: Patch) -> None:
+    """A broker that is to go is taken to have left."""
+    patch.setattr(size, "has_left", lambda *_: True)
+
+
+def _no_preconditions(patch: Patch) -> None:
+    """A write is made onto whatever is there, whatever was looked at."""
+    delete, merge = Api.delete, Api.merge
+
+    async def any_delete(api: Api, kind: str, namespace: str, name: str, **_: str) -> None:
+        await delete(api, kind, namespace, name, uid="", resource_version="")
+
+    async def any_merge(api: Api, kind: str, namespace: str, name: str, body: Json) -> Json:
+        metadata = {k: v for k, v in body["metadata"].items() if k != "resourceVersion"}
+        onto = body if kind == "Lease" else {**body, "metadata": metadata}
+        return await merge(api, kind, namespace, name, onto)
+
+    patch.setattr(Api, "delete", any_delete)
+    patch.setattr(Api, "merge", any_merge)
+
+
+RESTARTS: Final = (
+    People.changes_the_image,
+    People.changes_the_configuration,
+    People.crashes_a_broker,
+    People.stops_an_operator_for_a_while,
+)
+MUTATIONS: Final = {
+    "no_gate": Mutation(_no_gate, RESTARTS),
+    "leader_not_last": Mutation(_leader_not_last, RESTARTS),
+    "no_fence": Mutation(_no_fence, (People.cuts_a_broker_off, People.crashes_a_broker)),
+    "no_drain": Mutation(_no_drain, (People.changes_the_number,)),
+    "no_preconditions": Mutation(_no_preconditions, RESTARTS),
+}

@@ -1,0 +1,144 @@
+"""An operator that dies after its k-th effect, for every k: what began is brought to its end.
+
+Each story is one change of a cluster that runs, in a world without any other trouble. It is told
+once to count the effects (writes, and orders to brokers), then once for every k: the operator dies
+after the k-th, before it hears the answer, and another one takes over. The end has to be the same,
+and no law may be broken on the way.
+
+Read next: `world.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Final
+
+from quorate_operator.testing.objects import Json
+from quorate_operator.testing.simulation.cluster import NAMESPACE
+from quorate_operator.testing.simulation.options import Options
+from quorate_operator.testing.simulation.people import KEY
+from quorate_operator.testing.simulation.world import World, play
+
+SETTLE_S: Final = 1.0
+Change = Callable[[World], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Story:
+    """`change` happens to a cluster that has come to rest; None: its own creation is the story."""
+
+    change: Change | None
+    options: Options = Options()  # noqa: RUF009 - frozen
+    ends: bool = True
+    """There is a cluster at the end."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+    """How a story came out."""
+
+    breach: str
+    effects: int
+    """How many there were after the change."""
+    picture: str
+
+
+def _new_image(world: World) -> None:
+    world.people.edit(version="2.0")
+
+
+def _new_configuration(world: World) -> None:
+    world.people.edit(config={"num.partitions": "3"})
+
+
+def _more_brokers(world: World) -> None:
+    world.people.edit(replicas=5)
+
+
+def _fewer_brokers(world: World) -> None:
+    world.people.edit(replicas=3)
+
+
+def _larger_volumes(world: World) -> None:
+    world.people.edit(storage={**world.people.spec["storage"], "size": "2Gi"})
+
+
+def _a_volume_is_lost(world: World) -> None:
+    world.brokers.lose(2)
+    world.cluster.store.delete(("persistentvolumeclaims", NAMESPACE, "data-orders-broker-1"))
+    world.cluster.remove("somebody", ("pods", NAMESPACE, "orders-broker-1"))
+
+
+def _it_is_deleted(world: World) -> None:
+    world.cluster.remove("somebody", ("brokerclusters", NAMESPACE, KEY.name))
+
+
+STORIES: Final = {
+    "create": Story(None),
+    "roll": Story(_new_configuration),
+    "upgrade": Story(_new_image),
+    "scale_out": Story(_more_brokers),
+    "scale_in": Story(_fewer_brokers, Options(replicas=5, when_scaled="Delete")),
+    "growth": Story(_larger_volumes),
+    "lost_volume": Story(_a_volume_is_lost),
+    "delete": Story(_it_is_deleted, ends=False),
+}
+
+
+def tell(story: Story, dies_after: int = 0) -> End:
+    """Once; `dies_after`: of the effects that come after the change, 0 for never."""
+    world = World(0, story.options)
+    before: list[int] = []
+
+    async def told() -> None:
+        if story.change is not None:
+            await world.rest()
+            story.change(world)
+        before.append(_effects(world))
+        for one in world.operators:
+            one.life.dies_after = dies_after and one.life.effects + dies_after
+        await asyncio.sleep(SETTLE_S)
+        await (world.rest() if story.ends else _until_gone(world))
+
+    report = play(world, told())
+    effects = _effects(world) - before[0] if before else 0
+    return End(report.breach, effects, picture(world))
+
+
+def _effects(world: World) -> int:
+    return sum(one.life.effects for one in world.operators)
+
+
+async def _until_gone(world: World) -> None:
+    """Everything but the volumes; and nothing is written for what is gone."""
+    await asyncio.sleep(120)
+    kept = {key[0] for key in world.cluster.store.objects} - {"leases", "nodes"}
+    if kept != {"persistentvolumeclaims"}:
+        world.laws.broken(f"the cluster is deleted, and there are still {sorted(kept)}")
+
+
+def picture(world: World) -> str:
+    """What there is at the end, without what no two runs have in common."""
+    found = [
+        f"{plural}/{name}: {_essence(plural, one)}"
+        for (plural, _, name), one in sorted(world.cluster.store.objects.items())
+        if plural not in ("leases", "nodes", "brokerclusters")
+    ]
+    return "\n".join([*found, f"members: {sorted(world.brokers.members)}"])
+
+
+def _essence(plural: str, found: Json) -> Any:
+    match plural:
+        case "pods":
+            container = found["spec"]["containers"][0]
+            annotations = found["metadata"].get("annotations", {})
+            hashes = sorted(v for k, v in annotations.items() if k.endswith("-hash"))
+            return container["image"], hashes
+        case "persistentvolumeclaims":
+            return found["spec"]["resources"]
+        case "statefulsets":
+            return found["spec"]
+        case _:
+            return found.get("spec", found.get("data"))

@@ -1,0 +1,45 @@
+"""An operator that is killed after its k-th effect, for every k: the end is the same.
+
+A few k of each story run with the tests, all of them with the long ones.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from quorate_operator.testing.simulation.stories import STORIES, End, tell
+
+STRIDE = 7
+
+
+@functools.cache
+def undisturbed(name: str) -> End:
+    return tell(STORIES[name])
+
+
+def die_after_each(name: str, step: int) -> None:
+    whole = undisturbed(name)
+    for k in range(1, whole.effects + 1, step):
+        end = tell(STORIES[name], dies_after=k)
+        assert (k, end.breach) == (k, "")
+        assert (k, end.picture) == (k, whole.picture)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_story_comes_to_its_end(name):
+    whole = undisturbed(name)
+    assert whole.breach == ""
+    assert whole.effects > 0 or name == "delete"
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_an_operator_that_dies_on_the_way_is_followed_by_one_that_ends_it(name):
+    die_after_each(name, STRIDE)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", STORIES)
+def test_wherever_it_dies_the_end_is_the_same(name):
+    die_after_each(name, 1)

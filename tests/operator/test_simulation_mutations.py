@@ -1,0 +1,30 @@
+"""The operator's simulation can fail: each safeguard, taken away, is caught.
+
+Pinned seeds are tried first; a change of the code may move what they meet, then others are tried,
+up to a thousand, and it is time to pin those that catch it now.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from quorate_operator.testing.simulation import world
+from quorate_operator.testing.simulation.mutations import MOST_SEEDS, MUTATIONS
+
+PINNED: dict[str, tuple[int, ...]] = {}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_safeguard_that_is_taken_away_is_missed(name, monkeypatch):
+    mutation = MUTATIONS[name]
+    mutation.apply(monkeypatch)
+    seeds = itertools.chain(PINNED.get(name, ()), range(MOST_SEEDS))
+    assert any(world.run(seed, mutation.deeds).breach for seed in seeds)
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_with_the_safeguard_the_same_seed_finds_nothing(name):
+    seed = PINNED[name][0]
+    assert world.run(seed, MUTATIONS[name].deeds).breach == ""
