@@ -185,7 +185,9 @@ class Admin:
     async def _watch(self, request: web.Request) -> web.Response:
         self.requests += 1
         if request.query["after"] == "1":
-            await asyncio.sleep(float(request.query["timeout_ms"]) / 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(float(request.query["timeout_ms"]) / 1000):
+                    await asyncio.Event().wait()
         members = [
             {"node_id": node_id, "incarnation": f"i{node_id}", "version": "1"}
             for node_id in range(1, self._brokers + 1)
@@ -324,7 +326,8 @@ async def measure(clusters: int, brokers: int, seconds: float) -> Figures:
                 await _quiet(api)
                 writes, asked = len(api.writes), (sum(api.requests.values()), admin.requests)
                 cpu_s, began_idle_s = operator.cpu_s, time.perf_counter()
-                await asyncio.sleep(seconds)
+                while time.perf_counter() < began_idle_s + seconds:
+                    await asyncio.sleep(1)
                 passed_s = time.perf_counter() - began_idle_s
                 idle = {
                     "idle_mib": operator.mib,

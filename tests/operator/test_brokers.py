@@ -39,6 +39,24 @@ def test_news_arrive_without_being_asked_for():
     asyncio.run(story())
 
 
+def test_a_quiet_broker_is_asked_less_and_less_often_until_there_are_news():
+    async def story():
+        timing = Timing(hold_ms=10, most_hold_ms=40, slack_s=10, pause_s=0.01)
+        async with FakeBroker("127.0.0.1").serve() as broker, following(broker, timing) as told:
+            await told.get()
+            while len(broker.asked) < 6:
+                await asyncio.sleep(0)
+            assert [hold for _, hold in broker.asked[:6]] == [0, 10, 20, 40, 40, 40]
+            await broker.tell(leader={"node_id": 2, "term": 7})
+            await told.get()
+            asked = len(broker.asked)
+            while len(broker.asked) == asked:
+                await asyncio.sleep(0)
+            assert (2, 10) in broker.asked
+
+    asyncio.run(story())
+
+
 def test_a_new_version_without_news_is_not_told():
     async def story():
         async with FakeBroker("127.0.0.1").serve() as broker, following(broker) as told:

@@ -41,6 +41,7 @@ from quorate_operator import brokers as following
 from quorate_operator.admin import AdminError
 from quorate_operator.testing.simulation.cluster import now_s
 from quorate_operator.testing.simulation.hearing import Addresses
+from quorate_operator.testing.simulation.loop import pass_time
 from quorate_operator.testing.simulation.options import Options
 from quorate_operator.testing.simulation.people import People
 from quorate_operator.testing.simulation.world import World, silent
@@ -134,7 +135,7 @@ class Hosts:
     async def run(self) -> None:
         """Probes, and containers that are started again."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await pass_time(LOOK_S)
             for uid, one in list(self.processes.items()):
                 if one.leaving:
                     continue
@@ -338,7 +339,7 @@ class Hearing(Caller):
             if first or told != last:
                 tell(view)
             first, last = False, told
-            await asyncio.sleep(self._life.random.uniform(0.3, 0.6))
+            await pass_time(self._life.random.uniform(0.3, 0.6))
 
 
 class Asking(Caller):
@@ -494,7 +495,7 @@ class Operated(World):
                 elif some is not None:
                     idle += 1
                 else:
-                    await asyncio.sleep(0.1)
+                    await pass_time(0.1)
         return found
 
 
@@ -505,7 +506,7 @@ async def _all_are_restarted(world: Operated) -> None:
 
 async def _another_image(world: Operated) -> None:
     world.people.edit(version="2.0")
-    await asyncio.sleep(world.random.uniform(1, 20))
+    await pass_time(world.random.uniform(1, 20))
     world.operators[world.random.randrange(2)].kill()
     await world.rest()
 
@@ -524,13 +525,13 @@ async def _a_volume_is_lost(world: Operated) -> None:
     name = f"orders-broker-{node_id - 1}"
     world.cluster.store.delete(("persistentvolumeclaims", "shop", f"data-{name}"))
     world.cluster.remove("somebody", ("pods", "shop", name))
-    await asyncio.sleep(1)
+    await pass_time(1)
     await world.rest()
 
 
 async def _a_broker_loses_power_in_a_roll(world: Operated) -> None:
     People.asks_for_a_restart(world.people)
-    await asyncio.sleep(world.random.uniform(1, 20))
+    await pass_time(world.random.uniform(1, 20))
     world.brokers.crash(world.random.choice(sorted(world.brokers.members)))
     await world.rest()
 

@@ -144,7 +144,7 @@ async def _beat(pulse: Pulse) -> None:
 async def _resync(
     talker: Kube, settings: Settings, workers: Workers, pulse: Pulse, listed: asyncio.Event
 ) -> None:
-    """Wakes every cluster once in a while: no event has to arrive for things to become right."""
+    """Finds clusters of which no event told: none has to arrive for things to become right."""
     while True:
         pulse.tried()
         found: dict[Key, str] = {}
@@ -163,7 +163,7 @@ async def _resync(
             await asyncio.sleep(2.0)
             continue
         for key in found:
-            workers.wake(key)
+            workers.look_after(key)
             await asyncio.sleep(random.uniform(0, 2 * SPREAD_S / len(found)))
         await asyncio.sleep(RESYNC_S)
 

@@ -2,8 +2,10 @@
 
 Every broker is asked, not only the leader: when the leader dies the others have the news. A request
 waits at the broker until something changes or the hold is over, so that a change arrives at once
-and a broker that hangs is noticed within hold + 2 x slack (5 s), one that is gone at once. A broker
-that does not answer is data.
+and a broker that hangs is noticed within hold + 2 x slack (5 s), one that is gone at once. While
+nothing changes in a healthy cluster the hold grows, up to half a minute: so many requests are not
+worth what a broker that hangs would tell, as the others, who miss it, say so at once. A broker that
+does not answer is data.
 
 Read next: `admin.py` for what is asked beside it; `facts.View`, which is what comes out;
 `plan/leadership.py`, which weighs the views.
@@ -27,6 +29,7 @@ from quorate_operator.metrics import BROKER_ANSWERS
 from quorate_operator.model import ADMIN_PORT
 
 HOLD_MS: Final = 2000
+MOST_HOLD_MS: Final = 30_000
 SLACK_S: Final = 1.5
 PAUSE_S: Final = 0.5
 """Between a failed request and the next one."""
@@ -38,6 +41,7 @@ class Timing:
     """How long a broker may hold an answer, how much later it counts as silent, and so on."""
 
     hold_ms: int = HOLD_MS
+    most_hold_ms: int = MOST_HOLD_MS
     slack_s: float = SLACK_S
     pause_s: float = PAUSE_S
 
@@ -115,24 +119,30 @@ class Brokers:
         """
         last: View | None = None
         first = True
+        hold_ms = self.timing.hold_ms
         url = f"http://{host}:{self._port}"
         while True:
-            view = await self._watch(url, last)
+            view = await self._watch(url, last, hold_ms)
             if view is None and last is not None:
                 # Once more: the connection may have been closed under the request.
-                view = await self._watch(url, None)
+                view = await self._watch(url, None, hold_ms)
             BROKER_ANSWERS.labels("answered" if view else "silent").inc()
-            if first or not _alike(view, last):
+            is_news = first or not _alike(view, last)
+            if is_news:
                 tell(view)
+            is_quiet = last is not None and not is_news and view is not None and view.healthy
+            hold_ms = (
+                min(2 * hold_ms, self.timing.most_hold_ms) if is_quiet else self.timing.hold_ms
+            )
             first = False
             last = view
             if view is None:
                 await asyncio.sleep(self.timing.pause_s)
 
-    async def _watch(self, url: str, last: View | None) -> View | None:
+    async def _watch(self, url: str, last: View | None, hold_ms: int) -> View | None:
         """The next view; None if there is no proper answer in time. The first comes at once."""
         assert self._session is not None
-        hold_ms = self.timing.hold_ms if last else 0
+        hold_ms = hold_ms if last else 0
         query = {"after": str(last.version if last else -1), "timeout_ms": str(hold_ms)}
         limit = aiohttp.ClientTimeout(total=hold_ms / 1000 + self.timing.slack_s)
         try:

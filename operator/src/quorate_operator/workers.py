@@ -100,6 +100,11 @@ class Workers:
         """Clusters that have a worker."""
         return len(self._workers)
 
+    def look_after(self, key: Key) -> None:
+        """From now on. One that is looked after already looks again by itself."""
+        if key not in self._wakers:
+            self.wake(key)
+
     def wake(self, key: Key) -> None:
         waker = self._wakers.get(key)
         if waker is None:

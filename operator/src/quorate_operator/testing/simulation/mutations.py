@@ -11,7 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from quorate_operator.facts import Pod
-from quorate_operator.plan import gate, leadership, rollout, size
+from quorate_operator.plan import gate, leadership, permit, rollout, size
+from quorate_operator.plan.actions import Restart, Transfer
+from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.leadership import Leadership
+from quorate_operator.plan.rollout import Rollout, Why
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation import people
 from quorate_operator.testing.simulation.api import Api
@@ -38,15 +42,16 @@ def _no_gate(patch: Patch) -> None:
 
 
 def _leader_not_last(patch: Patch) -> None:
-    """The leader's turn comes like anybody's, and it hands nothing over."""
+    """The leader is restarted as anybody is: it hands nothing over."""
     before = rollout._one
 
-    def one(wish: Any, lead: Any, pod: Pod, why: Any, *, granted: bool) -> Any:
-        unaware = dataclasses.replace(lead, claim=None)
+    def one(wish: Wish, lead: Leadership, pod: Pod, why: Why, *, granted: bool) -> Rollout:
         found = before(wish, lead, pod, why, granted=granted)
-        if any(type(step).__name__ == "Transfer" for step in found.steps):
-            return before(wish, unaware, pod, why, granted=granted)
-        return found
+        if not any(isinstance(step, Transfer) for step in found.steps):
+            return found
+        restart = Restart(pod.name, pod.uid, pod.resource_version, why)
+        step = restart if granted else permit.take(wish, pod)
+        return dataclasses.replace(found, steps=(step,))
 
     patch.setattr(rollout, "_one", one)
 
