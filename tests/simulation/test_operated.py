@@ -31,11 +31,13 @@ from quorate_broker.testing.simulation.clock import HostClock, Scheduler
 from quorate_broker.testing.simulation.report import Trace
 from quorate_broker.testing.simulation.whole import cluster as whole
 from quorate_broker.testing.simulation.whole import options as drawing
-from quorate_broker.testing.simulation.whole.clients import TOPIC, Admin, Producer, Reader
+from quorate_broker.testing.simulation.whole.admin import Admin
+from quorate_broker.testing.simulation.whole.clients import TOPIC, Producer, Reader
 from quorate_broker.testing.simulation.whole.history import History
 from quorate_broker.testing.simulation.whole.loop import VirtualLoop
 from quorate_broker.testing.simulation.whole.machine import Machine
 from quorate_broker.testing.simulation.whole.tcp import Fabric
+from quorate_broker.testing.simulation.whole.watch import Watch
 from quorate_operator import admin as asking
 from quorate_operator import brokers as following
 from quorate_operator.admin import AdminError
@@ -54,6 +56,8 @@ QUIET_S = 15.0
 LOOK_S = 0.25
 MOST_BROKERS = 6
 NOBODY = -1
+SOUND = {"reset": 0.0, "disk_error": 0.0, "misread": 0.0, "older": 0.0, "wipe": 0, "rot": 0}
+"""Disks and connections are; the trouble comes from above."""
 
 
 @dataclasses.dataclass
@@ -401,11 +405,13 @@ class Operated(World):
         self.scheduler = Scheduler()
         self.trace = Trace(self.scheduler, None)
         speed = dataclasses.replace(
-            drawing.draw(dice), nodes=3, partitions=PARTITIONS, reset=0.0, disk_error=0.0, wipe=0
+            drawing.draw(dice), nodes=3, partitions=PARTITIONS, retention_bytes=-1, **SOUND
         )
         seen: Counter[str] = Counter()
         fabric = Fabric(self.scheduler, dice, speed, seen)
-        self.whole = whole.Cluster(self.scheduler, dice, speed, fabric, seen, self.trace)
+        self.whole = whole.Cluster(
+            self.scheduler, dice, speed, fabric, seen, self.trace, Watch(seen)
+        )
         self.home = VirtualLoop(
             fabric, "10.0.1.1", HostClock(self.scheduler, 0, 1_000_000, 0), lambda: 0
         )
@@ -421,7 +427,7 @@ class Operated(World):
         self.quiet_s = QUIET_S
         self.history = History()
         self.producers = [
-            Producer(self.whole, self.history, 3, name, PARTITIONS) for name in ("idem0", "idem1")
+            Producer(self.whole, self.history, 3, name) for name in ("idem0", "idem1")
         ]
         self._reader = Reader(self.whole, self.history, 3, "reader")
         self._admin = Admin(self.whole, self.history, 3, "admin")
@@ -469,7 +475,7 @@ class Operated(World):
             for one in self.producers:
                 one.is_stopped = True
             await asyncio.wait(clients)
-            self.history.judge(TOPIC, await self._read_all())
+            self.history.judge(TOPIC, await self._read_all(), dict.fromkeys(range(PARTITIONS), 0))
             self.note(f"{len(self.history.acked)} acknowledged")
 
     async def rest(self) -> None:
@@ -489,13 +495,12 @@ class Operated(World):
             offset, idle = 0, 0
             while idle < 3:
                 some = await self._reader.fetch(partition, offset)
-                if some:
-                    values.update(some)
-                    offset = some[-1][0] + 1
-                elif some is not None:
-                    idle += 1
-                else:
+                if some is None:
                     await pass_time(0.1)
+                    continue
+                idle += some.next_offset == offset
+                values.update(some.records)
+                offset = some.next_offset
         return found
 
 

@@ -311,7 +311,8 @@ class Brokers:
 
     def _move(self, group: Group, node_id: int) -> None:
         """Whole: the new replica is in sync before the old one goes."""
-        free = self.alive() & set(self.members) - self.draining - set(group.replicas)
+        settled = {one for one, since_s in self.voters.items() if since_s <= now_s()}
+        free = self.alive() & settled - self.draining - set(group.replicas)
         if group.leader == NOBODY or not free:
             return
         target = self._random.choice(sorted(free))

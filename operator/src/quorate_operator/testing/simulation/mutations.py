@@ -88,10 +88,16 @@ RESTARTS: Final = (
     People.crashes_a_broker,
     People.stops_an_operator_for_a_while,
 )
+STALE: Final = (People.cuts_a_broker_off, People.crashes_a_broker, People.crashes_a_broker)
+LATE: Final = (
+    People.asks_for_a_restart,
+    People.stops_an_operator_for_a_while,
+    People.stops_an_operator_for_a_while,
+)
 MUTATIONS: Final = {
     "no_gate": Mutation(_no_gate, RESTARTS),
     "leader_not_last": Mutation(_leader_not_last, RESTARTS),
-    "no_fence": Mutation(_no_fence, (People.cuts_a_broker_off, People.crashes_a_broker)),
+    "no_fence": Mutation(_no_fence, STALE),
     "no_drain": Mutation(_no_drain, (People.changes_the_number,)),
-    "no_preconditions": Mutation(_no_preconditions, RESTARTS),
+    "no_preconditions": Mutation(_no_preconditions, LATE),
 }

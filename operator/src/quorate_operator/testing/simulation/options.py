@@ -43,9 +43,14 @@ class Options:
         return " ".join(f"{one.name}={getattr(self, one.name)}" for one in dataclasses.fields(self))
 
 
+def enough(replicas: int, storage: str) -> int:
+    """One alone whose storage goes with its pod loses everything when it is restarted."""
+    return max(replicas, 3 if storage == "ephemeral" else 1)
+
+
 def draw(dice: random.Random) -> Options:
     """The options of a run."""
-    return Options(
+    drawn = Options(
         replicas=dice.choice(SIZES),
         flanking=dice.choice((0, 2)),
         partitions=dice.randint(1, 6),
@@ -62,6 +67,7 @@ def draw(dice: random.Random) -> Options:
         silence=dice.choice((0.0, 0.05)),
         flips=dice.choice((0.0, 0.002)),
     )
+    return dataclasses.replace(drawn, replicas=enough(drawn.replicas, drawn.storage))
 
 
 @dataclasses.dataclass

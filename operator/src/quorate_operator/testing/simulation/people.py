@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from quorate_operator.names import Key
 from quorate_operator.testing.objects import Json
+from quorate_operator.testing.simulation import options
 from quorate_operator.testing.simulation.brokers import Brokers
 from quorate_operator.testing.simulation.cluster import NAMESPACE, Cluster, Node, now_s
-from quorate_operator.testing.simulation.options import SIZES
 from quorate_operator.testing.simulation.process import Operator
 
 KEY: Final = Key(NAMESPACE, "orders")
@@ -67,7 +67,8 @@ class People:
         return self.edit(config={"num.partitions": str(self.random.randint(1, 3))})
 
     def changes_the_number(self) -> bool:
-        return self.edit(replicas=self.random.choice(SIZES))
+        number = self.random.choice(options.SIZES)
+        return self.edit(replicas=options.enough(number, self.spec["storage"]["type"]))
 
     def changes_the_flanking(self) -> bool:
         return self.edit(flanking={"replicas": self.random.randint(0, 3)})
