@@ -16,7 +16,9 @@ from quorate_operator.testing.simulation import loop, world
 from quorate_operator.testing.simulation.batch import ENOUGH, Batch, run_seed
 
 ROWS = 10
-FOUND: dict[int, str] = {}
+FOUND = {
+    52: "a newer leader was forgotten with the broker that told of it",
+}
 
 so_far = Batch()
 

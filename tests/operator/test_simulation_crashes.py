@@ -39,6 +39,25 @@ def test_an_operator_that_dies_on_the_way_is_followed_by_one_that_ends_it(name):
     die_after_each(name, STRIDE)
 
 
+def late(name: str, seconds: float, step: int) -> None:
+    whole = undisturbed(name)
+    for k in range(1, whole.effects + 1, step):
+        end = tell(STORIES[name], late=(k, seconds))
+        assert (k, end.breach, end.picture) == (k, "", whole.picture)
+
+
+@pytest.mark.parametrize("name", ["roll", "scale_in"])
+def test_what_an_operator_decided_and_sends_late_does_no_harm(name):
+    late(name, 30.0, STRIDE)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seconds", [16.0, 22.0, 28.0, 34.0, 40.0])
+@pytest.mark.parametrize("name", STORIES)
+def test_however_late_it_does_no_harm(name, seconds):
+    late(name, seconds, 1)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", STORIES)
 def test_wherever_it_dies_the_end_is_the_same(name):

@@ -11,7 +11,8 @@ import itertools
 import pytest
 
 from quorate_operator.testing.simulation import world
-from quorate_operator.testing.simulation.mutations import MOST_SEEDS, MUTATIONS
+from quorate_operator.testing.simulation.mutations import MOST_SEEDS, MUTATIONS, no_preconditions
+from quorate_operator.testing.simulation.stories import STORIES, tell
 
 PINNED: dict[str, tuple[int, ...]] = {
     "no_gate": (2, 3, 5),
@@ -20,6 +21,9 @@ PINNED: dict[str, tuple[int, ...]] = {
     "no_drain": (0, 2, 4),
 }
 
+LATE_S = (24, 20, 28, 32, 36, 40)
+"""How late a write comes: within the restart of another broker."""
+
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_safeguard_that_is_taken_away_is_missed(name, monkeypatch):
@@ -27,6 +31,13 @@ def test_a_safeguard_that_is_taken_away_is_missed(name, monkeypatch):
     mutation.apply(monkeypatch)
     seeds = itertools.chain(PINNED.get(name, ()), range(MOST_SEEDS))
     assert any(world.run(seed, mutation.deeds).breach for seed in seeds)
+
+
+def test_an_operator_that_names_no_version_takes_down_a_second_broker(monkeypatch):
+    no_preconditions(monkeypatch)
+    effects = tell(STORIES["roll"]).effects
+    lates = [(k, float(seconds)) for seconds in LATE_S for k in range(1, effects + 1)]
+    assert any(tell(STORIES["roll"], late=late).breach for late in lates)
 
 
 @pytest.mark.parametrize("name", PINNED)

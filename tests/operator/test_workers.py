@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from quorate_operator.brokers import Brokers, Timing
-from quorate_operator.facts import Claim
+from quorate_operator.brokers import Addresses, Brokers, Timing
+from quorate_operator.facts import Claim, View
 from quorate_operator.kube import KubeError
 from quorate_operator.metrics import BLOCKED
 from quorate_operator.names import Key
@@ -230,5 +230,39 @@ def test_a_broker_that_is_waited_for_is_looked_at_again_very_soon():
         async with working(passes, Limits(soon_s=0.01, settle_s=0, listen_s=0)) as workers:
             workers.wake(KEY)
             await passes.until(3)
+
+    asyncio.run(story())
+
+
+class Sources:
+    """Brokers that say what they are told to."""
+
+    def __init__(self) -> None:
+        self.addresses = Addresses()
+        self.tell: dict[str, Callable[[View | None], None]] = {}
+
+    async def follow(self, host: str, tell) -> None:
+        self.tell[host.partition(".")[0]] = tell
+        tell(None)
+        await asyncio.Event().wait()
+
+
+def test_a_newer_leader_is_not_forgotten_with_the_broker_that_told_of_it(scene):
+    async def story():
+        passes = Passes([scene.pod("broker-0"), scene.pod("broker-1")])
+        sources = Sources()
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            workers = Workers(group, passes, sources, SystemClock(), PATIENT)
+            workers.wake(KEY)
+            await passes.until(1)
+            old, new = scene.view(1, 3), scene.view(2, 4)
+            sources.tell["orders-broker-0"](old)
+            sources.tell["orders-broker-1"](new)
+            await passes.until(2)
+            assert {view.leader for view in passes.seen[-1].values()} == {None, Claim(2, 4)}
+            sources.tell["orders-broker-1"](None)
+            await passes.until(3)
+            assert [view.leader for view in passes.seen[-1].values()] == [None]
+            workers.stop()
 
     asyncio.run(story())

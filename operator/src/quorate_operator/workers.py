@@ -206,9 +206,22 @@ class _Followers:
         self._group = asyncio.TaskGroup()
         self._followed: dict[str, tuple[Pod, asyncio.Task[None]]] = {}
         self._unheard: set[str] = set()
-        self.views: dict[str, View] = {}
+        self._told: dict[str, View] = {}
+        self._newest: dict[str, int] = {}
+        """By id of a cluster: the highest term in which anybody was said to lead."""
         self.all_heard = asyncio.Event()
         """Every broker that is followed has answered, or has failed to, at least once."""
+
+    @property
+    def views(self) -> dict[str, View]:
+        """What they say now. A leader of an older term than one heard of is nobody's, also when
+        whoever told of the newer one is gone and it was never reported."""
+        return {uid: self._believed(view) for uid, view in self._told.items()}
+
+    def _believed(self, view: View) -> View:
+        if view.leader is None or view.leader.term >= self._newest.get(view.cluster_id, 0):
+            return view
+        return dataclasses.replace(view, leader=None)
 
     async def __aenter__(self) -> _Followers:
         await self._group.__aenter__()
@@ -248,16 +261,19 @@ class _Followers:
         task.cancel()
         self._brokers.addresses.forget(self._names.pod_host(pod.name))
         self._unheard.discard(uid)
-        if self.views.pop(uid, None) is not None:
+        if self._told.pop(uid, None) is not None:
             self._wake()
 
     def _tell(self, uid: str, view: View | None) -> None:
         self._unheard.discard(uid)
         self._note_heard()
         if view is None:
-            self.views.pop(uid, None)
+            self._told.pop(uid, None)
         else:
-            self.views[uid] = view
+            self._told[uid] = view
+            if view.leader is not None:
+                newest = self._newest.get(view.cluster_id, 0)
+                self._newest[view.cluster_id] = max(newest, view.leader.term)
         self._wake()
 
     def _note_heard(self) -> None:

@@ -27,6 +27,8 @@ class Life:
         self.random = source
         self.paused_until_s = 0.0
         """The process is stopped until then; what it was about to send, it sends afterwards."""
+        self.late = (0, 0.0)
+        """Before which effect it stands still, and for how long: it is sent afterwards."""
         self.kill: Callable[[], None] = lambda: None
         self.asked_leader = 0
         """Who led when the brokers were last asked."""
@@ -42,6 +44,13 @@ class Life:
             await asyncio.sleep(self.paused_until_s - now_s())
         if self.happens(self.trouble.killed):
             await self._die()
+
+    def stop_in_the_act(self) -> None:
+        """It has decided, and sends it late."""
+        number, seconds = self.late
+        if number == self.effects + 1:
+            self.paused_until_s = now_s() + seconds
+            self.late = (0, 0.0)
 
     async def effect(self) -> None:
         """Something was changed just now."""
@@ -127,6 +136,7 @@ class Api:
         """`silent`: the lease, which is written to also while nothing is to be done."""
         if not silent and not self.may_write():
             raise KubeError(0, "this operator is not the active one")
+        self._life.stop_in_the_act()
         await self._on_the_way()
         if not silent:
             self.writes.append(text)

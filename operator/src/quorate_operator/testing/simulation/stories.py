@@ -2,8 +2,8 @@
 
 Each story is one change of a cluster that runs, in a world without any other trouble. It is told
 once to count the effects (writes, and orders to brokers), then once for every k: the operator dies
-after the k-th, before it hears the answer, and another one takes over. The end has to be the same,
-and no law may be broken on the way.
+after the k-th, before it hears the answer, and another one takes over; or it stands still before it
+and sends it when another one is at work. The end has to be the same, and no law may be broken.
 
 Read next: `world.py`.
 """
@@ -87,8 +87,9 @@ STORIES: Final = {
 }
 
 
-def tell(story: Story, dies_after: int = 0) -> End:
-    """Once; `dies_after`: of the effects that come after the change, 0 for never."""
+def tell(story: Story, dies_after: int = 0, late: tuple[int, float] = (0, 0.0)) -> End:
+    """Once; of the effects that come after the change, the operator dies after one (0: does not),
+    or stands still before one (`late`) for so long."""
     world = World(0, story.options)
     before: list[int] = []
 
@@ -99,6 +100,7 @@ def tell(story: Story, dies_after: int = 0) -> End:
         before.append(_effects(world))
         for one in world.operators:
             one.life.dies_after = dies_after and one.life.effects + dies_after
+            one.life.late = (late[0] and one.life.effects + late[0], late[1])
         await asyncio.sleep(SETTLE_S)
         await (world.rest() if story.ends else _until_gone(world))
 
