@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+from quorate_operator import workers
 from quorate_operator.facts import Pod
 from quorate_operator.plan import gate, leadership, permit, rollout, size
 from quorate_operator.plan.actions import Restart, Transfer
@@ -59,6 +60,7 @@ def _leader_not_last(patch: Patch) -> None:
 def _no_fence(patch: Patch) -> None:
     """Whoever tells of a leader is believed, whatever was told before."""
     patch.setattr(leadership, "_passes", lambda *_: True)
+    patch.setattr(workers._Followers, "_believed", lambda _, view: view)
 
 
 def _no_drain(patch: Patch) -> None:
