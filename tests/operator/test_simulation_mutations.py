@@ -17,6 +17,7 @@ from quorate_operator.testing.simulation.stories import STORIES, tell
 PINNED: dict[str, tuple[int, ...]] = {
     "no_gate": (2, 3, 5),
     "leader_not_last": (2,),
+    "no_fence": (14, 17, 21, 29),
     "no_drain": (0, 2, 4),
 }
 
