@@ -88,6 +88,7 @@ def test_a_guide_is_short_and_has_a_picture(page):
         first, *rest = block.text.splitlines()
         assert first.split()[0] in DRAWINGS, first
         for line in rest:
+            assert ";" not in line, "Mermaid ends a statement there"
             for opening, closing in ("[]", "()", "{}"):
                 assert line.count(opening) == line.count(closing), line
 

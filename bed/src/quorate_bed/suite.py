@@ -72,7 +72,11 @@ PARTS = (
     Part("unit-3.13", "the same on the images' Python", (_pytest(*UNIT, "-m", SHORT),)),
     Part("simulation", "a cluster on virtual time", (_pytest("tests/simulation", "-m", SHORT),)),
     Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
-    Part("charts", "charts, guides", (_pytest("tests/charts", "tests/docs", "-m", SHORT),)),
+    Part(
+        "charts",
+        "charts, guides, GitOps tools",
+        (_pytest("tests/charts", "tests/docs", "tests/gitops", "-m", SHORT),),
+    ),
     Part("conformance", "other people's code", (_pytest("tests/conformance", "-m", "not full"),)),
     Part(
         "kubernetes",
@@ -145,6 +149,8 @@ def _environment(part: Part) -> tuple[Path | None, str]:
         debian.install(debian.JAVA)
     if part.name in ("charts", "kubernetes"):
         binaries.tool("helm")
+    if part.name == "charts":
+        binaries.program(paths.REPOSITORY / "tests/gitops")
     if part.name == "kubernetes":
         images.build_all()  # here, so that no test's time limit has to allow for it
     if part.name == "unit-3.13":
