@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from quorate_bed import cluster as clusters
-from quorate_bed import kube, product
+from quorate_bed import kube, nodes, product
 from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json, condition, restarts
 
@@ -81,8 +81,9 @@ def test_a_broker_with_the_volume_of_another_cluster_is_kept_out_and_the_others_
     late: BrokerCluster,
 ) -> None:
     other = dataclasses.replace(late, name="other", brokers=1, flanking=0)
-    other.apply()
-    stranger = other.settle()["clusterId"]
+    with nodes.only(late.kubectl.cluster, late.node_of(1)):  # whose volumes one pod has to see
+        other.apply()
+        stranger = other.settle()["clusterId"]
     late.client.start()
     late.kubectl.apply(surgeon(f"data-{late.pod_of(1)}", f"data-{other.pod_of(1)}"))
     cluster_id = late.settle()["clusterId"]

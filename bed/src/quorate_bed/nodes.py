@@ -23,6 +23,19 @@ def drained(target: cluster.Cluster, node: str) -> Iterator[None]:
         target.kubectl("uncordon", node)
 
 
+@contextlib.contextmanager
+def only(target: cluster.Cluster, node: str) -> Iterator[None]:
+    """New pods are placed on that node and on no other while the block runs."""
+    others = [name for name in target.nodes() if name != node]
+    try:
+        for name in others:
+            target.kubectl("cordon", name)
+        yield
+    finally:
+        for name in others:
+            target.kubectl("uncordon", name)
+
+
 def zone(target: cluster.Cluster, node: str) -> str:
     label = "{.metadata.labels.topology\\.kubernetes\\.io/zone}"
     return target.kubectl("get", "node", node, f"--output=jsonpath={label}")
