@@ -11,9 +11,8 @@ from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json, condition
 from quorate_bed.shell import CommandError
 
-SEEN_S = 30
-"""A broker that is silent is noticed when its answer is five seconds late; a pod is scheduled, or
-not, when somebody has looked at it."""
+SEEN_S = 60
+"""A quiet broker is asked every half a minute, and one without power closes no connection."""
 BACK_S = 180
 NOT_READY_S = 120
 """Kubernetes itself waits most of a minute before it calls a node NotReady."""
