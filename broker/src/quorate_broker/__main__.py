@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import importlib.metadata
-import logging
 import os
 import pathlib
 import random
 import signal
 import sys
-import time
+from collections.abc import Coroutine
 from typing import Annotated, NoReturn
 
 import typer
 
-from quorate_broker import config, seams
+from quorate_broker import config, logs, seams
 
 EXIT_CONFIG = 2
 
@@ -94,8 +94,12 @@ def run(
     """
     chosen = [*(overrides or ()), *([f"node.role={role}"] if role is not None else ())]
     settings = _load(config_file, chosen)
-    _log_to_stderr(settings.log_level)
-    sys.exit(asyncio.run(_run(settings)))
+    told = logs.Logs()
+    told.begin(settings)
+    if config_file is None:
+        sys.exit(asyncio.run(_run(settings)))
+    again = functools.partial(config.load, config_file, os.environ, chosen)
+    sys.exit(asyncio.run(_run(settings, told.follow(config_file, again))))
 
 
 def _load(path: pathlib.Path | None, overrides: list[str]) -> config.Settings:
@@ -111,18 +115,17 @@ def _refuse(error: config.ConfigError) -> NoReturn:
     sys.exit(EXIT_CONFIG)
 
 
-def _log_to_stderr(level: str) -> None:
-    """One line per event, times in UTC: what `kubectl logs` shows."""
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+async def _run(settings: config.Settings, beside: Coroutine[None, None, None] | None = None) -> int:
+    """Run one node, and something beside it for as long as it runs."""
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(beside) if beside is not None else None
+        code = await _node(settings)
+        if following is not None:
+            following.cancel()
+    return code
 
 
-async def _run(settings: config.Settings) -> int:
+async def _node(settings: config.Settings) -> int:
     """Compose one node; the imports are here so that --help needs none of it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

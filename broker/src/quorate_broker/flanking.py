@@ -19,7 +19,7 @@ import socket
 import aiohttp
 
 from quorate_broker import config, seams
-from quorate_broker.admin import flanking_app, serve
+from quorate_broker.admin import flanking_app, metrics_port, serve
 from quorate_broker.admin.flanking_registry import REGISTER_INTERVAL_MS
 from quorate_broker.errors import KafkaError
 from quorate_broker.proxy import app as proxy_app
@@ -79,6 +79,7 @@ class FlankingNode:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._port.stop)
             admin = flanking_app.build(self)
+            await metrics_port.open_if_wanted(stack, admin, settings)
             proxy = proxy_app.build(self._port, settings.proxy_request_max_bytes)
             await stack.enter_async_context(
                 serve.serving(admin, settings.admin_host, settings.admin_port)

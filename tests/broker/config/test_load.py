@@ -175,7 +175,7 @@ def test_the_node_id_comes_from_the_pods_ordinal(role: str, pod: str, node_id: i
         ),
         (
             ['listeners=[{name="p",port=1,authentication="none",advertised="{host}:1"}]'],
-            "listeners: advertised knows {pod} and {node_id}, not '{host}:1'",
+            "listeners: advertised knows {pod}, {node_id} and {ordinal}, not '{host}:1'",
         ),
         (
             ['listeners=[{name="p",port=1,authentication="sasl"}]'],
@@ -267,3 +267,16 @@ def test_a_number_is_read_from_text_and_from_toml() -> None:
     assert (row.parse(" 0.25 "), row.check(1), row.check(0.5)) == (0.25, 1.0, 0.5)
     with pytest.raises(ValueError, match="must be a number"):
         row.check(True)
+
+
+def test_an_address_that_is_told_later_needs_a_place_where_it_is_told(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = BROKER + 'advertised = "{told}"\n'
+    assert problems(write(tmp_path, text), {}) == [
+        "listeners: advertised {told} needs pod.info.dir, where it is told"
+    ]
+
+
+def test_levels_of_single_loggers_are_checked() -> None:
+    assert problems(None, {}, "log.loggers=a=loud")[0].startswith("log.loggers: each must be")

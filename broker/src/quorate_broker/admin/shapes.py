@@ -229,6 +229,7 @@ def node_config(settings: config.Settings) -> Json:
     values["advertised_kafka_api"] = [
         {"name": one.name, **_address(one.advertised_address.host, one.advertised_address.port)}
         for one in settings.listeners
+        if not one.is_told
     ]
     values["seed_servers"] = [
         {"host": _address(seed.host, seed.port), "node_id": seed.node_id} for seed in settings.seeds

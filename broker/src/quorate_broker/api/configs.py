@@ -125,7 +125,8 @@ def of_broker(settings: config.Settings) -> Iterator[Entry]:
     for name, row in config.SETTINGS.items():
         yield _entry(name, row, tuple(_broker_synonyms(settings, row)), read_only=True)
     # Kafka's own names of what the registry holds under others: clients and consoles look for them.
-    advertised = _text(settings.listeners)
+    fixed = tuple(each for each in settings.listeners if not each.is_told)
+    advertised = _text(fixed)
     doc = "Addresses told to clients; set with listeners."
     yield _static("advertised.listeners", advertised, Type.LIST, doc)
     yield _static("broker.id", str(settings.node_id), Type.INT, "The same as node.id.")
@@ -176,7 +177,8 @@ def _text(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case config.Listener():
-            return f"{value.name}://{value.advertised_address}"
+            told = value.advertised if value.is_told else value.advertised_address
+            return f"{value.name}://{told}"
         case tuple():
             return ",".join(_text(part) for part in value)
         case _:

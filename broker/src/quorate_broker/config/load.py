@@ -207,6 +207,8 @@ def _check_node_id(settings: Settings, node_id: int) -> Iterator[str]:
 def _check_broker(settings: Settings) -> Iterator[str]:
     if not settings.listeners:
         yield "listeners: a broker needs at least one [[listeners]] table"
+    if not settings.pod_info_dir and any(listener.is_told for listener in settings.listeners):
+        yield f"listeners: advertised {network.TOLD} needs pod.info.dir, where it is told"
     if not settings.data_dir:
         yield "data.dir: must not be empty"
     if settings.group_min_session_timeout_ms > settings.group_max_session_timeout_ms:
@@ -222,6 +224,8 @@ def _check_ports(settings: Settings) -> Iterator[str]:
     ports["rpc.port"] = settings.rpc_port
     ports["admin.port"] = settings.admin_port
     ports["proxy.port"] = settings.proxy_port
+    if settings.metrics_port:
+        ports["metrics.port"] = settings.metrics_port
     taken: dict[int, str] = {}
     for name, port in ports.items():
         if port in taken:
@@ -245,3 +249,5 @@ def _check_flanking(settings: Settings) -> Iterator[str]:
             yield f"admin.urls: must be http://host:port, not {url!r}"
     if settings.admin_port == settings.proxy_port:
         yield f"proxy.port: port {settings.proxy_port} is also that of admin.port"
+    if settings.metrics_port in (settings.admin_port, settings.proxy_port):
+        yield f"metrics.port: port {settings.metrics_port} is also that of another one"

@@ -15,7 +15,9 @@ WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})
 AUTHENTICATIONS = ("none",)
 LISTENER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 SEED = re.compile(r"(?P<id>[0-9]{1,9})@(?P<address>.+)")
-PLACEHOLDERS = frozenset({"pod", "node_id"})
+PLACEHOLDERS = frozenset({"pod", "node_id", "ordinal"})
+TOLD = "{told}"
+"""Advertised: what `pod.info.dir` says of the listener, as soon as it says something."""
 LISTENER_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "name": (
         lambda value: isinstance(value, str) and LISTENER_NAME.fullmatch(value) is not None,
@@ -49,8 +51,9 @@ class Address:
 class Listener:
     """One port of the Kafka API: where it binds, what it asks of clients, what it tells them.
 
-    `advertised` is the template as written, `host:port` with {pod} and {node_id}; empty means
-    the bind address. `advertised_address` is what Metadata tells clients.
+    `advertised` is the template as written, `host:port` with {pod}, {node_id} and {ordinal}; empty
+    means the bind address; {told} is an address that is known only while the node runs.
+    `advertised_address` is what Metadata tells clients of any other one.
     """
 
     name: str
@@ -62,7 +65,12 @@ class Listener:
     advertised_port: int = 0
 
     @property
+    def is_told(self) -> bool:
+        return self.advertised == TOLD
+
+    @property
     def advertised_address(self) -> Address:
+        assert not self.is_told, f"{self.name} has no address of its own"
         return Address(self.advertised_host or self.host, self.advertised_port or self.port)
 
 
@@ -143,6 +151,8 @@ def _check_listener(index: int, table: dict[str, object]) -> Listener:
 
 def resolve_listener(listener: Listener, pod: str, node_id: int) -> Listener:
     """The listener with its advertised address filled in; ValueError if there is none to tell."""
+    if listener.is_told:
+        return listener
     if not listener.advertised:
         if listener.host in WILDCARD_HOSTS:
             raise ValueError(
@@ -161,7 +171,8 @@ def fill(template: str, pod: str, node_id: int) -> str:
     """An advertised address with its placeholders filled in; ValueError if that cannot be."""
     names = set(re.findall(r"\{([^{}]*)\}", template))
     if names - PLACEHOLDERS:
-        raise ValueError(f"advertised knows {{pod}} and {{node_id}}, not {template!r}")
+        raise ValueError(f"advertised knows {{pod}}, {{node_id}} and {{ordinal}}, not {template!r}")
     if "pod" in names and not pod:
         raise ValueError("advertised asks for {pod}, but QUORATE_POD_NAME is not set")
-    return template.replace("{pod}", pod).replace("{node_id}", str(node_id))
+    values = {"pod": pod, "node_id": str(node_id), "ordinal": str(node_id - 1)}
+    return re.sub(r"\{([^{}]*)\}", lambda found: values[found[1]], template)

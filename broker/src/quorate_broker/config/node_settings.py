@@ -6,11 +6,12 @@ import dataclasses
 
 from quorate_broker.config.network import Listener, Seed
 from quorate_broker.config.rows import port, row, string
-from quorate_broker.config.setting import Kind
+from quorate_broker.config.setting import LEVELS, Kind
 
 LISTENERS_DOC = (
     "Ports of the Kafka API: tables with name, host, port, authentication (none) and advertised "
-    "(host:port told to clients; may hold {pod} and {node_id})"
+    "(host:port told to clients; may hold {pod}, {node_id} and {ordinal}; {told}: what "
+    "pod.info.dir says of the listener)"
 )
 
 
@@ -49,8 +50,33 @@ class NodeSettings:
         "data.dir", "/var/lib/quorate", "Where a broker keeps everything", alias="data_directory"
     )
     rack: str = string("rack", "", "The failure domain (zone) this node is in", alias="rack")
+    pod_info_dir: str = string(
+        "pod.info.dir",
+        "",
+        "A folder of files that may change while the broker runs: `rack`, and `advertised`, a line "
+        "of listener=host:port separated by commas. Empty: there is none",
+    )
     log_level: str = string(
-        "log.level", "info", "How much is logged", choices=("debug", "info", "warning", "error")
+        "log.level",
+        "info",
+        "How much is logged; a file that changes is heeded while the node runs",
+        choices=LEVELS,
+        needs_restart=False,
+    )
+    log_format: str = string(
+        "log.format",
+        "text",
+        "A line of text or a JSON object per event; heeded while the node runs",
+        choices=("text", "json"),
+        needs_restart=False,
+    )
+    log_loggers: tuple[str, ...] = row(
+        "log.loggers",
+        Kind.LEVELS,
+        (),
+        "Levels of single loggers, name=level, for example quorate_broker.raft=debug; heeded "
+        "while the node runs",
+        needs_restart=False,
     )
 
     # where it listens
@@ -75,6 +101,16 @@ class NodeSettings:
     )
     admin_host: str = string("admin.host", "0.0.0.0", "Bind address of the Admin API")
     admin_port: int = port("admin.port", 9644, "Port of the Admin API")
+    metrics_host: str = string("metrics.host", "0.0.0.0", "Bind address of the port for metrics")
+    metrics_port: int = row(
+        "metrics.port",
+        Kind.INTEGER,
+        0,
+        "A port with nothing but /metrics and /public_metrics, which the Admin API has too; 0: "
+        "there is none",
+        minimum=0,
+        maximum=65535,
+    )
     proxy_host: str = string("proxy.host", "0.0.0.0", "Bind address of the HTTP Proxy")
     proxy_port: int = port("proxy.port", 8082, "Port of the HTTP Proxy")
 

@@ -14,6 +14,7 @@ import tomllib
 from quorate_broker.config import network
 
 MAX_INT64 = (1 << 63) - 1
+LEVELS = ("debug", "info", "warning", "error")
 
 
 class ConfigError(Exception):
@@ -42,6 +43,7 @@ class Kind(enum.StrEnum):
     STRINGS = "list of strings"
     SEEDS = "list of seeds"
     LISTENERS = "list of listeners"
+    LEVELS = "list of levels"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Setting:
                 return self.check(_parse_number(text))
             case Kind.STRING:
                 return self.check(text)
-            case Kind.STRINGS | Kind.SEEDS:
+            case Kind.STRINGS | Kind.SEEDS | Kind.LEVELS:
                 return self.check([part.strip() for part in text.split(",") if part.strip()])
             case Kind.LISTENERS:
                 return self.check(_parse_toml(text))
@@ -106,6 +108,8 @@ class Setting:
                 return network.check_seeds(_check_strings(value))
             case Kind.LISTENERS:
                 return network.check_listeners(value)
+            case Kind.LEVELS:
+                return _check_levels(_check_strings(value))
 
     def _check_integer(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -165,3 +169,11 @@ def _check_strings(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
         raise ValueError(f"must be a list of strings, not {value!r}")
     return tuple(value)
+
+
+def _check_levels(values: tuple[str, ...]) -> tuple[str, ...]:
+    for text in values:
+        name, _, level = text.partition("=")
+        if not name or level not in LEVELS:
+            raise ValueError(f"each must be logger=level ({', '.join(LEVELS)}), not {text!r}")
+    return values

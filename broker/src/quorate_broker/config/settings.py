@@ -190,8 +190,9 @@ class Settings(StorageSettings):
         if own:
             return own[0].address
         host = self.rpc_host
-        if host in WILDCARD_HOSTS and self.listeners:
-            host = self.listeners[0].advertised_address.host
+        fixed = [listener for listener in self.listeners if not listener.is_told]
+        if host in WILDCARD_HOSTS and fixed:
+            host = fixed[0].advertised_address.host
         return Address(host, self.rpc_port)
 
 

@@ -22,6 +22,7 @@ import msgspec
 
 from quorate_broker import config, seams
 from quorate_broker.admin import app as admin_app
+from quorate_broker.admin import metrics_port
 from quorate_broker.admin import serve as http
 from quorate_broker.api.principal import AllowAll
 from quorate_broker.cluster.genesis import Genesis, Phase
@@ -202,6 +203,7 @@ class Node:
                 await stack.enter_async_context(
                     http.serving(admin, settings.admin_host, settings.admin_port)
                 )
+                await metrics_port.open_if_wanted(stack, admin, settings)
             await stack.enter_async_context(self._peering(tasks))
             genesis = await self._forming.run(self._peers)
             if not self._peers.cluster_id:
@@ -215,6 +217,9 @@ class Node:
                 stack.callback(keeper.cancel)
             await parts.controller.form(genesis, self._peers)
             await registration.register(parts, self._view.version)
+            if settings.pod_info_dir:
+                following = registration.follow(parts, self._view.version)
+                stack.callback(tasks.create_task(following, name="told").cancel)
             if self._world.listens:
                 opened = await doors.open_all(stack, tasks, parts, self._context)
                 self._view.servers.extend(opened)

@@ -1,6 +1,7 @@
-"""A member tells the cluster where it listens and what it knows, each time it starts.
+"""A member tells the cluster where it listens and what it knows, each time it starts, and again
+when it is told something new of itself.
 
-Read next: `cluster.members`.
+Read next: `told`, `cluster.members`.
 """
 
 from __future__ import annotations
@@ -10,22 +11,24 @@ import logging
 
 from quorate_broker.cluster import commands
 from quorate_broker.cluster.image import Broker
-from quorate_broker.cluster.records import FEATURE_LEVEL, Endpoint
+from quorate_broker.cluster.records import FEATURE_LEVEL
 from quorate_broker.errors import KafkaError
+from quorate_broker.node import told as telling
 from quorate_broker.node.context import Parts
 
 log = logging.getLogger(__name__)
 
 AGAIN_S = 0.5
 LOOK_AGAIN_S = 0.02
+READ_AGAIN_S = 1.0
 
 
 async def register(parts: Parts, version: str) -> None:
     """Until the committed metadata says of this broker what it says of itself."""
-    mine = _registration(parts, version)
+    told = telling.read(parts.settings.pod_info_dir)
     while True:
-        image = parts.controller.image
-        known = image.brokers.get(mine.node_id)
+        known = parts.controller.image.brokers.get(parts.settings.node_id)
+        mine = _registration(parts, version, told, known)
         if parts.controller.caught_up and known is not None and _same(mine, known):
             return
         try:
@@ -37,20 +40,31 @@ async def register(parts: Parts, version: str) -> None:
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
-def _registration(parts: Parts, version: str) -> commands.RegisterBroker:
+async def follow(parts: Parts, version: str) -> None:
+    """Look at what the pod is told, for as long as the broker lives, and pass news on."""
+    folder = parts.settings.pod_info_dir
+    before = telling.read(folder)
+    while True:
+        await asyncio.sleep(READ_AGAIN_S)
+        now = telling.read(folder)
+        if now != before:
+            log.info("told anew: %s", now)
+            await register(parts, version)
+            before = now
+
+
+def _registration(
+    parts: Parts, version: str, told: telling.Told, known: Broker | None
+) -> commands.RegisterBroker:
     settings = parts.settings
     rpc = settings.rpc_advertised
-    endpoints = tuple(
-        Endpoint(each.name, each.advertised_address.host, each.advertised_address.port)
-        for each in settings.listeners
-    )
     return commands.RegisterBroker(
         settings.node_id,
         parts.peers.me.incarnation,
         rpc.host,
         rpc.port,
-        endpoints,
-        settings.rack or None,
+        telling.endpoints(settings, told, known),
+        telling.rack(settings, told, known),
         version,
         FEATURE_LEVEL,
     )
