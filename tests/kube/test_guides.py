@@ -24,7 +24,7 @@ NOT_HERE = (
     "kubectl-quorate --install-completion",  # writes into the home directory
     "curl",  # from inside the cluster only: tests/broker/dev/test_round_trip.py
     "kubectl get brokercluster quickstart --watch",  # does not end
-    "kubectl quorate roll quickstart --approve",  # nothing waits: tests/operator/test_cli.py
+    "kubectl quorate approve quickstart",  # nothing waits: tests/operator/test_cli.py
     "helm upgrade quorate-operator charts/quorate-operator --namespace quorate-system --set",
     "helm uninstall",  # has tests of its own, below
     "kubectl apply -f examples/gitops",  # needs Argo CD or Flux: tests/gitops

@@ -127,6 +127,69 @@ def test_approving_names_the_revision_that_was_seen(fake):
         invoke("roll", "orders", "--approve")
 
 
+def test_approving_is_a_command_of_its_own_too(fake):
+    assert "orders-broker-6d8 is approved" in invoke("approve", "orders")
+
+
+@pytest.mark.parametrize(
+    ("command", "patch"),
+    [
+        ("hibernate", {"hibernate": True}),
+        ("wake", {"hibernate": False}),
+        ("pause", {"paused": True}),
+        ("resume", {"paused": False}),
+    ],
+)
+def test_sleeping_and_pausing_are_one_field_each(fake, command, patch):
+    invoke(command, "orders")
+    wanted = json.dumps({"spec": patch})
+    assert fake.asked[-1] == (
+        f"patch brokerclusters.quorate.dev orders --type=merge --patch={wanted}"
+    )
+
+
+def test_topics_are_told_by_the_leader_with_what_is_wrong(fake):
+    def partition(topic: str, leader: int, in_sync: list[int]) -> dict[str, Any]:
+        replicas = [{"node_id": n} for n in (1, 2, 3)]
+        return {"ns": "kafka", "topic": topic, "leader_id": leader, "replicas": replicas,
+                "in_sync_replicas": in_sync}  # fmt: skip
+
+    fake.answers["/v1/partitions"] = json.dumps(
+        [
+            partition("b", 1, [1, 2, 3]),
+            partition("a", -1, []),
+            partition("a", 2, [2, 3]),
+            {"ns": "redpanda", "topic": "controller"},
+        ]
+    )
+    assert json.loads(invoke("topics", "orders", "-o", "json")) == [
+        {"topic": "a", "partitions": 2, "replicas": 3, "leaderless": 1, "behind": 2},
+        {"topic": "b", "partitions": 1, "replicas": 3, "leaderless": 0, "behind": 0},
+    ]
+    assert "pods/orders-broker-1:9644" in fake.asked[-1]
+    assert "LEADERLESS" in invoke("topics", "orders")
+
+
+def test_status_can_be_watched_until_interrupted(fake, monkeypatch):
+    looks = iter([None, None])
+
+    def pause(_: float) -> None:
+        if next(looks, "over") == "over":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "pause", pause)
+    assert "orders" in invoke("status", "--watch")
+    assert len(fake.asked) == 3
+    with pytest.raises(CommandFailed, match="leave -o json out"):
+        invoke("status", "--watch", "-o", "json")
+
+
+def test_every_command_has_an_example(fake):
+    for command in app.APP.registered_commands:
+        assert command.epilog
+        assert command.epilog.startswith("Example: kubectl quorate ")
+
+
 def test_the_lead_is_handed_over_by_the_leader_itself(fake):
     assert "hands the lead over to broker 3" in invoke("transfer-leader", "orders", "--to", "3")
     assert (
@@ -212,8 +275,10 @@ def test_names_of_clusters_are_completed(fake):
         ({"Ready": "True", "UpToDate": "False"}, "degraded"),
         ({"Ready": "False", "Reconciling": "True"}, "down"),
         ({"Ready": "True", "Stalled": "True"}, "stalled"),
+        ({"Ready": "True", "StorageReady": "False"}, "degraded"),
     ],
 )
 def test_the_word_for_people_comes_from_the_conditions(conditions, word):
     several = [{"type": kind, "status": status} for kind, status in conditions.items()]
     assert app.views.word({"status": {"conditions": several}}) == word
+    assert app.views.word({"status": {"conditions": several, "summary": "asleep"}}) == "asleep"

@@ -6,9 +6,11 @@ Installed as `kubectl-quorate` on the PATH, kubectl finds it by itself. Completi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from enum import StrEnum
 from io import BytesIO
@@ -17,10 +19,15 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console, RenderableType
+from rich.live import Live
 
 from quorate_operator.cli import bundle, views
 from quorate_operator.cli.talk import CommandFailed, Kubectl
-from quorate_operator.names import APPROVED_ANNOTATION, CLUSTER_LABEL, RESTART_ANNOTATION
+from quorate_operator.names import (
+    APPROVED_ANNOTATION,
+    CLUSTER_LABEL,
+    RESTART_ANNOTATION,
+)
 from quorate_operator.seams import SystemClock, stamp
 
 APP: Final = typer.Typer(
@@ -29,6 +36,10 @@ APP: Final = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+WATCH_S: Final = 2.0
+pause: Final = time.sleep
 
 
 class Form(StrEnum):
@@ -60,24 +71,38 @@ def _show(form: Form, value: Any, picture: RenderableType) -> None:
         Console().print(picture)
 
 
-@APP.command()
+@APP.command(epilog="Example: kubectl quorate status orders -n shop --watch")
 def status(
     name: Annotated[str, typer.Argument(autocompletion=_names)] = "",
     namespace: Namespace = "",
     context: Context = "",
     output: Output = Form.TABLE,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Again every two seconds, until interrupted.")
+    ] = False,
 ) -> None:
     """One cluster with its nodes and conditions; without a name, all of the namespace."""
     kubectl = Kubectl(namespace, context)
-    if name:
-        found = kubectl.cluster(name)
-        _show(output, views.status(found), views.status_table(found))
-    else:
+
+    def look() -> tuple[Any, RenderableType]:
+        if name:
+            found = kubectl.cluster(name)
+            return views.status(found), views.status_table(found)
         rows = views.overview(kubectl.clusters())
-        _show(output, rows, views.overview_table(rows))
+        return rows, views.overview_table(rows)
+
+    if not watch:
+        _show(output, *look())
+        return
+    if output is Form.JSON:
+        raise CommandFailed("--watch draws tables: leave -o json out")
+    with Live(look()[1], auto_refresh=False) as live, contextlib.suppress(KeyboardInterrupt):
+        while True:
+            pause(WATCH_S)
+            live.update(look()[1], refresh=True)
 
 
-@APP.command()
+@APP.command(epilog="Example: kubectl quorate explain orders")
 def explain(
     name: Name, namespace: Namespace = "", context: Context = "", output: Output = Form.TABLE
 ) -> None:
@@ -86,21 +111,46 @@ def explain(
     _show(output, found, views.explanation_text(name, found))
 
 
-@APP.command()
+@APP.command(epilog="Example: kubectl quorate topics orders -o json")
+def topics(
+    name: Name, namespace: Namespace = "", context: Context = "", output: Output = Form.TABLE
+) -> None:
+    """The topics of a cluster, and which of their partitions are in trouble."""
+    kubectl = Kubectl(namespace, context)
+    found = kubectl.cluster(name)
+    told = kubectl.admin(found["metadata"]["namespace"], _leader(found)["pod"], "/v1/partitions")
+    rows = views.topics(told)
+    _show(output, rows, views.topics_table(rows))
+
+
+def _leader(cluster: dict[str, Any]) -> dict[str, Any]:
+    leader: dict[str, Any] | None = cluster.get("status", {}).get("leader")
+    if not leader:
+        raise CommandFailed(f"{cluster['metadata']['name']}: nobody leads")
+    return leader
+
+
+@APP.command(epilog="Example: kubectl quorate roll orders")
 def roll(
     name: Name,
-    approve: Annotated[
-        bool, typer.Option("--approve", help="Approve the revision that waits (Supervised).")
+    approve_it: Annotated[
+        bool, typer.Option("--approve", help="The same as the command approve.")
     ] = False,
     namespace: Namespace = "",
     context: Context = "",
 ) -> None:
     """Restart all brokers, one by one, as the operator does it for a change."""
-    kubectl = Kubectl(namespace, context)
-    if not approve:
-        kubectl.annotate(name, RESTART_ANNOTATION, stamp(SystemClock().now()))
-        typer.echo(f"{name}: its brokers will be restarted one by one")
+    if approve_it:
+        approve(name, namespace, context)
         return
+    Kubectl(namespace, context).annotate(name, RESTART_ANNOTATION, stamp(SystemClock().now()))
+    typer.echo(f"{name}: its brokers will be restarted one by one")
+
+
+@APP.command(epilog="Example: kubectl quorate approve orders")
+def approve(name: Name, namespace: Namespace = "", context: Context = "") -> None:
+    """Let the revision that waits be rolled out (updateStrategy.type: Supervised)."""
+    kubectl = Kubectl(namespace, context)
     revision = (kubectl.cluster(name).get("status", {}).get("rollout") or {}).get("revision")
     if not revision:
         raise CommandFailed(f"{name}: nothing waits to be rolled out")
@@ -108,7 +158,37 @@ def roll(
     typer.echo(f"{name}: revision {revision} is approved")
 
 
-@APP.command("transfer-leader")
+def _set(where: tuple[str, str, str], field: str, value: bool, told: str) -> None:
+    name, namespace, context = where
+    Kubectl(namespace, context).set(name, field, value)
+    typer.echo(f"{name}: {told}")
+
+
+@APP.command(epilog="Example: kubectl quorate hibernate orders")
+def hibernate(name: Name, namespace: Namespace = "", context: Context = "") -> None:
+    """Stop every pod and keep the volumes, with all that they hold."""
+    _set((name, namespace, context), "hibernate", True, "its pods stop, its volumes stay")
+
+
+@APP.command(epilog="Example: kubectl quorate wake orders")
+def wake(name: Name, namespace: Namespace = "", context: Context = "") -> None:
+    """End the hibernation."""
+    _set((name, namespace, context), "hibernate", False, "its pods start again")
+
+
+@APP.command("pause", epilog="Example: kubectl quorate pause orders")
+def pause_command(name: Name, namespace: Namespace = "", context: Context = "") -> None:
+    """Let the operator change nothing; status goes on, and says what is put off."""
+    _set((name, namespace, context), "paused", True, "the operator changes nothing any more")
+
+
+@APP.command(epilog="Example: kubectl quorate resume orders")
+def resume(name: Name, namespace: Namespace = "", context: Context = "") -> None:
+    """End the pause."""
+    _set((name, namespace, context), "paused", False, "the operator goes on")
+
+
+@APP.command("transfer-leader", epilog="Example: kubectl quorate transfer-leader orders --to 2")
 def transfer_leader(
     name: Name,
     to: Annotated[int, typer.Option(help="Node id of the broker that is to lead.")],
@@ -118,9 +198,7 @@ def transfer_leader(
     """Have the lead handed over, by the brokers themselves."""
     kubectl = Kubectl(namespace, context)
     found = kubectl.cluster(name)
-    leader = found.get("status", {}).get("leader")
-    if not leader:
-        raise CommandFailed(f"{name}: nobody leads")
+    leader = _leader(found)
     if leader["nodeId"] == to:
         typer.echo(f"{name}: broker {to} leads already")
         return
@@ -129,7 +207,7 @@ def transfer_leader(
     typer.echo(f"{name}: broker {leader['nodeId']} hands the lead over to broker {to}")
 
 
-@APP.command()
+@APP.command(epilog="Example: kubectl quorate logs orders --node 2 --tail 1000")
 def logs(
     name: Name,
     node: Annotated[int, typer.Option(help="Node id; all nodes if left out.")] = 0,
@@ -150,7 +228,7 @@ def logs(
         sys.stdout.write(kubectl("logs", f"--selector={CLUSTER_LABEL}={name}", *common))
 
 
-@APP.command("bundle")
+@APP.command("bundle", epilog="Example: kubectl quorate bundle orders --file /tmp/orders.tar.gz")
 def bundle_command(
     name: Name,
     file: Annotated[Path, typer.Option(help="Default: NAME-bundle.tar.gz")] = Path(),

@@ -55,6 +55,11 @@ class Kubectl:
     def annotate(self, name: str, annotation: str, value: str) -> None:
         self("annotate", RESOURCE, name, f"{annotation}={value}", "--overwrite")
 
+    def set(self, name: str, field: str, value: bool) -> None:
+        """One field of the spec."""
+        patch = json.dumps({"spec": {field: value}})
+        self("patch", RESOURCE, name, "--type=merge", f"--patch={patch}")
+
     def listed(self, kinds: str, cluster: str) -> list[Json]:
         selector = f"--selector={CLUSTER_LABEL}={cluster}"
         found: list[Json] = json.loads(self("get", kinds, selector, "--output=json"))["items"]

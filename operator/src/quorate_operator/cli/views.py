@@ -12,6 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from quorate_operator.plan import summary
+
 Json = dict[str, Any]
 GOOD_WHEN_FALSE = ("Reconciling", "Stalled")
 WARNINGS = ("Insecure", "EvenBrokers", "Paused")
@@ -22,17 +24,11 @@ def conditions(cluster: Json) -> dict[str, Json]:
 
 
 def word(cluster: Json) -> str:
-    """One word for people, out of the conditions; there is none in the status."""
-    found = {kind: one["status"] for kind, one in conditions(cluster).items()}
-    if found.get("Stalled") == "True":
-        return "stalled"
-    if found.get("Ready") != "True":
-        return "down"
-    if found.get("Reconciling") == "True":
-        return "changing"
-    if found.get("FullyReplicated") == "False" or found.get("UpToDate") == "False":
-        return "degraded"
-    return "healthy"
+    """The operator's own; out of the conditions where an older operator tells none."""
+    found = conditions(cluster)
+    asleep = found.get("Ready", {}).get("reason") == "Hibernated"
+    states = {kind: one["status"] for kind, one in found.items()}
+    return str(cluster.get("status", {}).get("summary") or summary.word(states, asleep=asleep))
 
 
 COLOURS = {
@@ -41,6 +37,7 @@ COLOURS = {
     "degraded": "yellow",
     "stalled": "red",
     "down": "red",
+    "asleep": "blue",
 }
 
 
@@ -61,7 +58,7 @@ def overview(clusters: list[Json]) -> list[Json]:
 def overview_table(rows: list[Json]) -> RenderableType:
     table = Table("NAMESPACE", "NAME", "STATE", "BROKERS", "LEADER", "VERSION", box=box.SIMPLE)
     for row in rows:
-        state = Text(row["state"], style=COLOURS[row["state"]])
+        state = Text(row["state"], style=COLOURS.get(row["state"], ""))
         table.add_row(
             row["namespace"], row["name"], state, row["brokers"], row["leader"], row["version"]
         )
@@ -70,7 +67,16 @@ def overview_table(rows: list[Json]) -> RenderableType:
 
 def status(cluster: Json) -> Json:
     told = cluster.get("status", {})
-    kept = ("clusterId", "leader", "readyText", "updatedText", "nodes", "rollout", "blockedBy")
+    kept = (
+        "clusterId",
+        "leader",
+        "readyText",
+        "updatedText",
+        "nodes",
+        "rollout",
+        "storage",
+        "blockedBy",
+    )
     return {
         **overview([cluster])[0],
         **{name: told[name] for name in kept if name in told},
@@ -81,11 +87,22 @@ def status(cluster: Json) -> Json:
 
 def status_table(cluster: Json) -> RenderableType:
     told = cluster.get("status", {})
-    nodes = Table("NODE", "POD", "ROLE", "STATE", "READY", "LEADER", box=box.SIMPLE)
+    nodes = Table(
+        "NODE", "POD", "ROLE", "STATE", "READY", "LEADER", "RACK", "RESTART", box=box.SIMPLE
+    )
     for node in told.get("nodes", []):
         ready = Text("yes", "green") if node["ready"] else Text("no", "red")
         lead = "leads" if node.get("leader") else ""
-        nodes.add_row(str(node["nodeId"]), node["pod"], node["role"], node["state"], ready, lead)
+        nodes.add_row(
+            str(node["nodeId"]),
+            node["pod"],
+            node["role"],
+            node["state"],
+            ready,
+            lead,
+            node.get("rack", ""),
+            node.get("restartReason", ""),
+        )
     verdicts = Table("CONDITION", "STATUS", "REASON", "MESSAGE", box=box.SIMPLE)
     for kind, one in conditions(cluster).items():
         verdicts.add_row(
@@ -141,3 +158,33 @@ def explanation_text(name: str, found: Json) -> RenderableType:
     if found["needs a person"]:
         lines.append(Text(f"  needs you: {found['needs a person']}", "red"))
     return Group(*lines)
+
+
+def topics(partitions: list[Json]) -> list[Json]:
+    """Out of a broker's partitions: one line for each topic, the worst of its partitions."""
+    found: dict[str, list[Json]] = {}
+    for one in partitions:
+        if one["ns"] == "kafka":
+            found.setdefault(one["topic"], []).append(one)
+    return [
+        {
+            "topic": name,
+            "partitions": len(several),
+            "replicas": max(len(one["replicas"]) for one in several),
+            "leaderless": sum(one["leader_id"] < 0 for one in several),
+            "behind": sum(len(one["in_sync_replicas"]) < len(one["replicas"]) for one in several),
+        }
+        for name, several in sorted(found.items())
+    ]
+
+
+def topics_table(rows: list[Json]) -> RenderableType:
+    table = Table("TOPIC", "PARTITIONS", "REPLICAS", "LEADERLESS", "BEHIND", box=box.SIMPLE)
+    for row in rows:
+        cells = [str(row[name]) for name in ("partitions", "replicas")]
+        bad = [
+            Text(str(row[name]), "red" if row[name] else "green")
+            for name in ("leaderless", "behind")
+        ]
+        table.add_row(row["topic"], *cells, *bad)
+    return table
