@@ -14,7 +14,7 @@ import pytest
 
 from quorate_bed import charts
 from quorate_operator import handlers, kube, model
-from quorate_operator.testing.simulation import kubernetes, world
+from quorate_operator.testing.simulation import api, world
 
 GOLDEN = Path(__file__).parent / "golden/rights.txt"
 EVERYWHERE: tuple[str, ...] = ()
@@ -86,16 +86,16 @@ def used_by_passes(monkeypatch: pytest.MonkeyPatch, expected: set[Right]) -> set
     found: set[Right] = set()
 
     def recorded(name: str) -> None:
-        method = getattr(kubernetes.Api, name)
+        method = getattr(api.Api, name)
 
-        async def call(api: kubernetes.Api, subject: Any, *others: Any, **named: Any) -> Any:
+        async def call(one: api.Api, subject: Any, *others: Any, **named: Any) -> Any:
             kind = subject if isinstance(subject, str) else subject["kind"]
             part = named.get("part", "")
             for verb in USES[name] if not part else ("patch",):
                 found.add((kube.KINDS[kind][1] + part, verb))
-            return await method(api, subject, *others, **named)
+            return await method(one, subject, *others, **named)
 
-        monkeypatch.setattr(kubernetes.Api, name, call)
+        monkeypatch.setattr(api.Api, name, call)
 
     for name in USES:
         recorded(name)
