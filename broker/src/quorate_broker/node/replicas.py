@@ -134,6 +134,9 @@ class Replicas:
             if partition is not None and not await leaving.may_leave(self._parts, partition):
                 self._again = True
                 continue
+            if partition is not None:
+                # At once: wanted again, it would acknowledge what is deleted when its turn comes.
+                partition.close()
             log.info("%s lives elsewhere now: its replica here is deleted", group_name(*key))
             await self._remove(*key)
 
