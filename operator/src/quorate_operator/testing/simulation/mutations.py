@@ -1,7 +1,8 @@
 """What the laws are for: each safeguard of the operator, taken away.
 
 A simulation that finds nothing proves something only if it finds these. Each says which deeds make
-it show soonest, and which seeds showed it (`tests/operator/test_simulation.py` runs those first).
+it show soonest, and which seeds showed it (`tests/simulation/test_operator_seeds.py` runs those
+first).
 """
 
 from __future__ import annotations
