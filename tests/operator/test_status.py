@@ -45,6 +45,7 @@ def test_a_serving_cluster_says_who_leads(scene):
         (3, False),
     ]
     assert conditions(found) == {
+        "ConfigInSync": ("True", "InSync"),
         "FullyReplicated": ("True", "Healthy"),
         "Insecure": ("True", "NoAuthentication"),
         "QuorumAvailable": ("True", "LeaderElected"),

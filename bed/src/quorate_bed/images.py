@@ -39,16 +39,24 @@ class Image:
     dockerfile: str
     project: str
     package: str
+    tag: str = "quorate-{name}:dev"
+    on: str = ""
+    """The image of which it is only one layer more."""
+
+    @property
+    def short(self) -> str:
+        return self.tag.format(name=self.name)
 
     @property
     def reference(self) -> str:
-        return f"{REGISTRY}/quorate-{self.name}:dev"
+        return f"{REGISTRY}/{self.short}"
 
 
 IMAGES = {
     image.name: image
     for image in (
         Image("broker", "broker/Dockerfile", "quorate-broker", "quorate_broker"),
+        Image("older", "bed/older/Dockerfile", "", "", "quorate-broker:older", on="broker"),
         Image("operator", "operator/Dockerfile", "quorate-operator", "quorate_operator"),
         Image("client", "bed/client/Dockerfile", "quorate-bed", ""),
     )
@@ -78,20 +86,22 @@ def build(image: Image) -> Path:
     if cluster.provider_name() == "kind":
         return _build_with_docker(image)
     debian.install(debian.IMAGES)
-    root = base.image()
+    if image.on:
+        build(IMAGES[image.on])
+    root = f"localhost/{IMAGES[image.on].short}" if image.on else base.image()
     stamp = _stamp(image.name)
     layout = paths.cache() / "images" / "layout"
     key = _key(image, root)
     if not (stamp.exists() and stamp.read_text() == key and _in_layout(layout, image)):
-        with step(f"Build quorate-{image.name}:dev"):
+        with step(f"Build {image.short}"):
             context = make_context(image, paths.cache() / "contexts" / image.name)
             base.buildah(
                 *("bud", "--layers", "--isolation=chroot", "--network=host", "--pull-never"),
-                *("--build-arg", f"BASE={root}", "--tag", f"quorate-{image.name}:dev"),
+                *("--build-arg", f"BASE={root}", "--tag", image.short),
                 *("--file", paths.REPOSITORY / image.dockerfile, context),
             )
             layout.parent.mkdir(exist_ok=True)
-            source = f"localhost/quorate-{image.name}:dev"
+            source = f"localhost/{image.short}"
             base.buildah("push", "-q", "-D", source, f"oci:{layout}:{image.reference}")
             oci.Layout(layout).prune()
             stamp.write_text(key)
@@ -112,7 +122,8 @@ def make_context(image: Image, directory: Path) -> Path:
     if directory.exists():
         shutil.rmtree(directory)
     directory.mkdir(parents=True)
-    _copy_tree(_dependencies(image), directory / "dependencies")
+    if image.project:
+        _copy_tree(_dependencies(image), directory / "dependencies")
     if image.package:
         _install(directory / "package", [str(paths.REPOSITORY / image.package.split("_")[1])])
         script = directory / "bin" / image.project
@@ -125,17 +136,20 @@ def make_context(image: Image, directory: Path) -> Path:
 
 
 def _build_with_docker(image: Image) -> Path:
+    if image.on:
+        _build_with_docker(IMAGES[image.on])
     archive = paths.cache() / "images" / f"{image.name}.docker.tar"
     stamp = _stamp(image.name)
     key = _key(image, "docker")
     if not (archive.exists() and stamp.exists() and stamp.read_text() == key):
-        with step(f"Build quorate-{image.name}:dev with Docker"):
+        with step(f"Build {image.short} with Docker"):
             context = make_context(image, paths.cache() / "contexts" / image.name)
-            tag = f"quorate-{image.name}:dev"
             dockerfile = paths.REPOSITORY / image.dockerfile
-            run(["docker", "build", "--tag", tag, "--file", dockerfile, context], timeout_s=1800)
+            under = ["--build-arg", f"BASE={IMAGES[image.on].short}"] if image.on else []
+            command = ["docker", "build", "--tag", image.short, "--file", dockerfile, *under]
+            run([*command, context], timeout_s=1800)
             archive.parent.mkdir(exist_ok=True)
-            run(["docker", "save", "--output", archive, tag])
+            run(["docker", "save", "--output", archive, image.short])
             stamp.write_text(key)
     return archive
 
@@ -145,6 +159,8 @@ def _key(image: Image, root: str) -> str:
     files = [paths.REPOSITORY / image.dockerfile]
     if image.package:
         files += list(_sources(paths.REPOSITORY / image.package.split("_")[1]))
+    if image.on:
+        return paths.hash_files(files, paths.REPOSITORY, _key(IMAGES[image.on], root))
     recipe = (SCRIPT, PYTHON, PLATFORM, root, _requirements(image))
     return paths.hash_files(files, paths.REPOSITORY, *recipe)
 

@@ -96,10 +96,11 @@ def run(
     settings = _load(config_file, chosen)
     told = logs.Logs()
     told.begin(settings)
+    live = config.Live(settings, config.pinned(os.environ, chosen))
     if config_file is None:
-        sys.exit(asyncio.run(_run(settings)))
+        sys.exit(asyncio.run(_run(live)))
     again = functools.partial(config.load, config_file, os.environ, chosen)
-    sys.exit(asyncio.run(_run(settings, told.follow(config_file, again))))
+    sys.exit(asyncio.run(_run(live, told.follow(config_file, again))))
 
 
 def _load(path: pathlib.Path | None, overrides: list[str]) -> config.Settings:
@@ -115,30 +116,30 @@ def _refuse(error: config.ConfigError) -> NoReturn:
     sys.exit(EXIT_CONFIG)
 
 
-async def _run(settings: config.Settings, beside: Coroutine[None, None, None] | None = None) -> int:
+async def _run(live: config.Live, beside: Coroutine[None, None, None] | None = None) -> int:
     """Run one node, and something beside it for as long as it runs."""
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(beside) if beside is not None else None
-        code = await _node(settings)
+        code = await _node(live)
         if following is not None:
             following.cancel()
     return code
 
 
-async def _node(settings: config.Settings) -> int:
+async def _node(live: config.Live) -> int:
     """Compose one node; the imports are here so that --help needs none of it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     clock, source = seams.SystemClock(), random.Random()
-    if settings.node_role == Role.FLANKING:
+    if live.file.node_role == Role.FLANKING:
         from quorate_broker import flanking
 
-        return await flanking.run(settings, clock, source, stop)
+        return await flanking.run(live.file, clock, source, stop)
     from quorate_broker import node
 
-    return await node.run(settings, clock, source, stop)
+    return await node.run(live, clock, source, stop)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from quorate_operator.facts import Claim, Member, View
+from quorate_operator.facts import Claim, Json, Member, Standing, View
 from quorate_operator.metrics import BROKER_ANSWERS
 from quorate_operator.model import ADMIN_PORT
 
@@ -104,13 +104,17 @@ class Brokers:
         await self._session.close()
 
     def request(
-        self, method: str, host: str, path: str, limit: aiohttp.ClientTimeout
+        self,
+        method: str,
+        host: str,
+        path: str,
+        limit: aiohttp.ClientTimeout,
+        body: Json | None = None,
     ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """One request to a broker whose address is known."""
         assert self._session is not None
-        return self._session.request(
-            method, f"http://{host}:{self._port}{path}", timeout=limit, allow_redirects=False
-        )
+        url = f"http://{host}:{self._port}{path}"
+        return self._session.request(method, url, json=body, timeout=limit, allow_redirects=False)
 
     async def follow(self, host: str, tell: Callable[[View | None], None]) -> None:
         """Until cancelled: call `tell` with each new view, and with None when there is none.
@@ -186,6 +190,9 @@ def parse(body: Any) -> View:
             flanking=_members(body["flanking"]),
             healthy=bool(body["healthy"]),
             unhealthy_reasons=tuple(str(reason) for reason in body["unhealthy_reasons"]),
+            feature_level=int(body.get("feature_level") or 0),
+            config={str(k): str(v) for k, v in (body.get("config") or {}).items()},
+            config_version=int(body.get("config_version") or 0),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an answer of /v1/watch: {error!r}") from error
@@ -198,6 +205,15 @@ def _members(rows: Any) -> tuple[Member, ...]:
             str(row.get("incarnation") or ""),
             str(row.get("version") or ""),
             row.get("membership_status") == "draining",
+            int(row.get("feature_level") or 0),
+            _standing(row.get("config")),
         )
         for row in rows
     )
+
+
+def _standing(row: Any) -> Standing | None:
+    if not row:
+        return None
+    lists = (tuple(map(str, row[name])) for name in ("invalid", "unknown", "own"))
+    return Standing(int(row["version"]), bool(row["restart"]), *lists)

@@ -29,7 +29,9 @@ _FLANKING_SETTINGS: Final = ("proxy.", "log.level")
 def brokers(spec: BrokerClusterSpec, names: Names, cluster_id: str, seeds: int) -> str:
     """The brokers' file; brokers 1 to `seeds` are those that others look for.
 
-    An empty `cluster_id` allows them to form a cluster, once.
+    An empty `cluster_id` allows them to form a cluster, once. The settings in it are the cluster's
+    first ones; later they are changed through the Admin API, and the file is read no more for them
+    (`plan/config.py`). A new feature level is for the operator to go on to (`plan/levels.py`).
     """
     listed = [
         f"{node_id}@{names.pod_host(names.broker_pod(node_id))}:{RPC_PORT}"
@@ -39,7 +41,7 @@ def brokers(spec: BrokerClusterSpec, names: Names, cluster_id: str, seeds: int) 
         *_lines({"cluster.id": cluster_id, "data.dir": DATA_DIR, "rpc.host": ANY_HOST}),
         *_lines({"rpc.port": RPC_PORT, **_hosts()}),
         f"seeds = {json.dumps(listed)}",
-        *_lines(_users(spec, ("",))),
+        *_lines({"feature.level.raise": "asked", **_users(spec, ("",))}),
     ]
     for listener in spec.listeners:
         authentication = listener.authentication.type if listener.authentication else ""
@@ -54,6 +56,15 @@ def brokers(spec: BrokerClusterSpec, names: Names, cluster_id: str, seeds: int) 
     return HEAD + "\n".join(lines) + "\n"
 
 
+def brokers_template(spec: BrokerClusterSpec, names: Names) -> str:
+    """What of that file a broker reads only when it starts: another one means a restart.
+
+    Without the cluster id and the seeds: neither learning the one nor another number of brokers may
+    make running pods look outdated. Without the settings, which brokers change while they run.
+    """
+    return brokers(spec.model_copy(update={"config": {}}), names, "", 0)
+
+
 def flanking(spec: BrokerClusterSpec, names: Names) -> str:
     """The flanking nodes' file: they reach the brokers as any client would."""
     bootstrap = [f"{names.host(names.bootstrap)}:{spec.listeners[0].port}"]
@@ -65,6 +76,11 @@ def flanking(spec: BrokerClusterSpec, names: Names) -> str:
         *_lines(_users(spec, _FLANKING_SETTINGS)),
     ]
     return HEAD + "\n".join(lines) + "\n"
+
+
+def flanking_settings(config: Mapping[str, str]) -> dict[str, str]:
+    """Those that flanking nodes read."""
+    return {key: value for key, value in config.items() if key.startswith(_FLANKING_SETTINGS)}
 
 
 def digest(text: str) -> str:

@@ -25,6 +25,19 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a broker is with the cluster's settings."""
+
+    version: int
+    restart: bool
+    """Only a restart brings it to what they say."""
+    invalid: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    """What is set for this broker alone."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Member:
     """A node as the brokers know it (broker or flanking)."""
 
@@ -33,6 +46,10 @@ class Member:
     version: str
     draining: bool = False
     """What it stores is being moved to others, so that it can go."""
+    feature_level: int = 0
+    """The highest that it knows; 0: it has not said so."""
+    config: Standing | None = None
+    """None: it has not said so."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +64,15 @@ class View:
     flanking: tuple[Member, ...]
     healthy: bool
     unhealthy_reasons: tuple[str, ...]
+    feature_level: int = 0
+    """Of the cluster's metadata; 0: it is not told."""
+    config: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What the cluster sets, as it was written."""
+    config_version: int = 0
+    """0: it sets nothing yet, and the brokers go by their files."""
+
+    def member(self, node_id: int) -> Member | None:
+        return next((one for one in self.members if one.node_id == node_id), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

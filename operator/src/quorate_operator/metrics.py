@@ -27,6 +27,10 @@ BLOCKED: Final = Gauge(
     "quorate_operator_blocked", "Clusters in which something is held back", ["reason"]
 )
 """reason: plan.blocked.Reason"""
+BROKER_CALLS: Final = Counter(
+    "quorate_operator_broker_calls_total", "What brokers were asked to change", ["what"]
+)
+"""what: Transfer, Decommission, Configure, RaiseLevel; stands still in a steady state"""
 LOOP_LAG_SECONDS: Final = Gauge(
     "quorate_operator_loop_lag_seconds", "How late the event loop last turned"
 )

@@ -277,7 +277,7 @@ class UpdateStrategy(Model):
 RESERVED_SETTINGS: Final = (
     "node.id", "node.role", "data.dir", "rack", "cluster.id", "seeds", "listeners", "rpc.host",
     "rpc.port", "admin.host", "admin.port", "proxy.host", "proxy.port", "bootstrap.servers",
-    "admin.urls",
+    "admin.urls", "feature.level.known", "feature.level.raise",
 )  # fmt: skip
 
 
@@ -301,6 +301,16 @@ class BrokerClusterSpec(Model):
         description=(
             "Version of the brokers = tag of their image. Default: the operator's at the time the"
             " cluster is made; a newer operator does not change it."
+        ),
+    )
+    metadata_version: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description=(
+            "The highest feature level that the brokers' metadata goes to: while it is held below"
+            " what a new version knows, the way back to the old one is open. Default: as high as"
+            " all brokers know, once all run the same version."
         ),
     )
     image: Image = Image()

@@ -18,10 +18,10 @@ from typing import Final, TypeVar
 import pydantic
 
 from quorate_operator import kube, model, reading, render
-from quorate_operator.admin import Admin, AdminError
+from quorate_operator.admin import Admin, AdminError, ConfigRefused
 from quorate_operator.facts import DefaultImage, Json, Observed, Pod, View
 from quorate_operator.kube import Conflict, KubeError, Talker
-from quorate_operator.metrics import RESTARTS, WRITES
+from quorate_operator.metrics import BROKER_CALLS, RESTARTS, WRITES
 from quorate_operator.names import (
     DRAINED_ANNOTATION,
     LEADER_LABEL,
@@ -37,11 +37,14 @@ from quorate_operator.plan import status as telling
 from quorate_operator.plan.actions import (
     Action,
     Apply,
+    Call,
+    Configure,
     Decommission,
     DeleteVolume,
     GrowVolume,
     MarkDrained,
     MarkLeader,
+    RaiseLevel,
     Restart,
     Spare,
     Step,
@@ -178,9 +181,14 @@ class Reconciler:
         observed = wish.observed
         refused: list[str] = []
         failed: list[str] = []
+        config_refused: dict[str, str] = {}
         for action in actions:
             try:
                 await self._do(wish, action)
+            except ConfigRefused as error:
+                LOGGER.warning("%s: cannot %s: %s", observed.key, action, error)
+                config_refused |= error.problems
+                refused.append(f"cannot {action}: {error}")
             except AdminError as error:
                 LOGGER.warning("%s: cannot %s: %s", observed.key, action, error)
                 failed.append(f"cannot {action}: {error}")
@@ -192,13 +200,14 @@ class Reconciler:
                 (refused if error.final else failed).append(sentence)
             else:
                 LOGGER.info("%s: %s", observed.key, action)
-        return Passed(actions, tuple(refused), tuple(failed))
+        return Passed(actions, tuple(refused), tuple(failed), config_refused)
 
     async def _do(self, wish: Wish, action: Action) -> None:
         observed = wish.observed
         namespace = observed.key.namespace
         match action:
-            case Transfer() | Decommission():
+            case Transfer() | Decommission() | Configure() | RaiseLevel():
+                BROKER_CALLS.labels(type(action).__name__).inc()
                 await self._call(wish, action)
             case Apply(manifest):
                 WRITES.labels("child").inc()
@@ -218,11 +227,15 @@ class Reconciler:
             case _:
                 await self._take_away(observed, action)
 
-    async def _call(self, wish: Wish, action: Transfer | Decommission) -> None:
+    async def _call(self, wish: Wish, action: Call) -> None:
         """What the brokers do themselves. Both are planned only while somebody leads."""
         match action:
             case Transfer(pod, to):
                 await self._admin.transfer(wish.names.pod_host(pod), to)
+            case Configure(put, drop):
+                await self._admin.configure(wish.names.pod_host(leader_pod(wish)), put, drop)
+            case RaiseLevel(level):
+                await self._admin.raise_level(wish.names.pod_host(leader_pod(wish)), level)
             case Decommission(node_id, leave):
                 host = wish.names.pod_host(leader_pod(wish))
                 await self._admin.decommission(host, node_id, leave=leave)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 import re
 from typing import Any, Final
@@ -23,10 +24,13 @@ from quorate_operator import config_file, model
 from quorate_operator.facts import Subject
 from quorate_operator.names import (
     APPLIED_ANNOTATION,
+    ASKED_ANNOTATION,
     BROKERS_ANNOTATION,
     CLUSTER_ID_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
+    RENDERED_BY_ANNOTATION,
     RESTART_ANNOTATION,
+    ROLE_LABEL,
     Role,
     labels,
     selector,
@@ -61,6 +65,11 @@ CONTAINER_SECURITY: Final[Json] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+OPERATOR_VERSION: Final = importlib.metadata.version("quorate-operator")
+NOT_OF_PODS: Final = (
+    "replicas", "paused", "hibernate", "update_strategy", "metadata_version", "version",
+)  # fmt: skip
+"""Fields of the spec that are no part of a pod (the version comes with the image)."""
 PORTS: Final = {"admin": model.ADMIN_PORT, "proxy": model.PROXY_PORT, "rpc": model.RPC_PORT}
 
 
@@ -116,10 +125,36 @@ def _rendered(asked: _Asked) -> tuple[Json, ...]:
     for name in TEMPLATES:
         text = _environment().get_template(f"{name}.yaml.j2").render(context)
         manifest: Json = yaml.load(text, Loader=yaml.CSafeLoader)
+        if manifest["kind"] == "StatefulSet":
+            role = manifest["metadata"]["labels"][ROLE_LABEL]
+            manifest["metadata"].setdefault("annotations", {}).update(_origin(asked.subject, role))
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
         manifest["metadata"].setdefault("annotations", {})[APPLIED_ANNOTATION] = digest
         manifests.append(manifest)
     return tuple(manifests)
+
+
+def _origin(subject: Subject, role: Role) -> dict[str, str]:
+    """What a pod template is made from, and by whom: see `plan/template.py`.
+
+    Without what changes no pod, and without defaults, of which a newer operator has more.
+    """
+    spec = subject.spec.model_dump(exclude_defaults=True)
+    if subject.spec.storage.type == "persistent":
+        spec.pop("storage")
+    for name in NOT_OF_PODS:
+        spec.pop(name, None)
+    flanking = spec.pop("flanking", {})
+    settings = spec.pop("config", {})
+    if role == "flanking":
+        flanking.pop("replicas", None)
+        spec |= {"flanking": flanking, "file": config_file.flanking_settings(settings)}
+    asked = {"spec": spec, "image": subject.image, "restart": subject.restart}
+    text = json.dumps(asked, sort_keys=True)
+    return {
+        ASKED_ANNOTATION: hashlib.sha256(text.encode()).hexdigest()[:16],
+        RENDERED_BY_ANNOTATION: OPERATOR_VERSION,
+    }
 
 
 def _context(subject: Subject) -> Json:
@@ -155,9 +190,7 @@ def _context(subject: Subject) -> Json:
         "pull_secrets": [{"name": name} for name in spec.image.pull_secrets],
         "brokers_file": config_file.brokers(spec, names, subject.cluster_id, subject.brokers),
         "flanking_file": flanking_file,
-        # Without the cluster id and the seeds: neither learning the one nor another number of
-        # brokers may make running pods look outdated.
-        "brokers_hash": config_file.digest(config_file.brokers(spec, names, "", 0)),
+        "brokers_hash": config_file.digest(config_file.brokers_template(spec, names)),
         "flanking_hash": config_file.digest(flanking_file),
         "config_annotations": (
             {CLUSTER_ID_ANNOTATION: subject.cluster_id} if subject.cluster_id else None

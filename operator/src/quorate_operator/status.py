@@ -94,6 +94,13 @@ class RolloutStatus(Model):
     )
 
 
+class SeenImage(Model):
+    """An image that brokers ran lately, and the highest feature level that it knows."""
+
+    image: Annotated[str, Field(max_length=512)]
+    feature_level: int
+
+
 class FlankingStatus(Model):
     replicas: int = 0
     ready: int = 0
@@ -108,6 +115,12 @@ class BrokerClusterStatus(Model):
     )
     cluster_id: Text | None = None
     version: Text | None = None
+    metadata_version: int | None = Field(
+        default=None,
+        description="Feature level of the brokers' metadata; it only grows, and what knows less"
+        " cannot be rolled out any more.",
+    )
+    images: list[SeenImage] = Field(default=[], max_length=8, json_schema_extra=_list_map("image"))
     leader: Leader | None = None
     previous_leader: Leader | None = Field(
         default=None,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from quorate_broker import config
-from quorate_broker.admin import app, serve
+from quorate_broker.admin import app, requests, serve
 from quorate_broker.admin.flanking_registry import FlankingNode
 from quorate_broker.admin.view import (
     BrokerInfo,
@@ -20,8 +20,10 @@ from quorate_broker.admin.view import (
     Leaving,
     Overview,
     PartitionState,
+    Standing,
 )
 from quorate_broker.api.principal import Operation, Principal, ResourceType
+from quorate_broker.cluster import commands
 from quorate_broker.errors import ErrorCode, KafkaError
 
 HOST = "127.0.0.1"
@@ -38,7 +40,12 @@ def member(node_id: int, alive: bool = True) -> BrokerInfo:
         version="1.2.3",
         num_cores=2,
         disks=(DiskSpace("/data", 50, 100),),
+        feature_level=3,
+        standing=Standing(4, True, ("a",), ("b",), ("c",)) if node_id == 1 else None,
     )
+
+
+STANDING = {"version": 4, "restart": True, "invalid": ["a"], "unknown": ["b"], "own": ["c"]}
 
 
 HEALTHY = Overview(
@@ -48,6 +55,10 @@ HEALTHY = Overview(
     term=5,
     transitions=3,
     members=(member(1), member(2), member(3)),
+    feature_level=2,
+    newest_level=3,
+    settings={"num.partitions": "7", "of.the.future": "x"},
+    settings_version=4,
 )
 CONTROLLER = PartitionState(
     namespace="redpanda",
@@ -90,6 +101,9 @@ class FakeView:
         self.registered: list[FlankingNode] = []
         self.removed: list[tuple[int, str]] = []
         self.drained: list[tuple[int, bool]] = []
+        self.changes: list[commands.ChangeSettings] = []
+        self.problems: dict[str, str] = {}
+        self.levels: list[int] = []
         self.leaving: dict[int, Decommission | None] = {}
         self.error: Exception | None = None
         self.waiting: list[asyncio.Future[None]] = []
@@ -124,6 +138,16 @@ class FakeView:
         if self.error is not None:
             raise self.error
         self.transferred.append((group_id, target))
+
+    def load(self) -> tuple[int, int]:
+        return 4, 3
+
+    async def change_settings(self, command: commands.ChangeSettings) -> commands.SettingsResult:
+        self.changes.append(command)
+        return commands.SettingsResult(5, self.problems)
+
+    async def raise_level(self, level: int) -> None:
+        self.levels.append(level)
 
     async def decommission(self, node_id: int, draining: bool) -> None:
         if self.error is not None:
@@ -440,7 +464,9 @@ def test_a_registration_without_a_leader_is_a_503() -> None:
 
 
 def test_a_body_that_is_too_long_is_not_read_to_its_end() -> None:
-    answer = ask(FakeView(), "PUT", "/v1/flanking/101", content=b"x" * (app.MAX_BODY_BYTES + 1))
+    answer = ask(
+        FakeView(), "PUT", "/v1/flanking/101", content=b"x" * (requests.MAX_BODY_BYTES + 1)
+    )
     assert (answer.status_code, answer.json()["code"]) == (413, 413)
 
 
@@ -530,9 +556,14 @@ def test_a_watch_answers_at_once_when_the_version_is_another_one() -> None:
                     "membership_status": "active",
                     "rack": "a",
                     "version": "1.2.3",
+                    "feature_level": 3,
+                    "config": STANDING if i == 1 else None,
                 }
                 for i in (1, 2, 3)
             ],
+            "feature_level": 2,
+            "config_version": 4,
+            "config": {"num.partitions": "7", "of.the.future": "x"},
             "flanking": [],
             "healthy": True,
             "unhealthy_reasons": [],

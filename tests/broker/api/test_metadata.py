@@ -198,7 +198,7 @@ class TestAutoCreation:
     def test_the_leaders_refusal_is_the_topics_error(self) -> None:
         node = StubNode(num_partitions=9999)
         decisions = node._machine._topics
-        decisions._defaults = type(decisions._defaults)(1, 5)
+        decisions.defaults = type(decisions.defaults)(1, 5)
         (answer,) = described(node, "new").topics
         assert answer.error_code == ErrorCode.INVALID_REPLICATION_FACTOR
 

@@ -296,11 +296,53 @@ def test_only_topics_that_there_are_are_configured_and_only_by_who_may() -> None
     assert twice.error_code == ErrorCode.INVALID_REQUEST
     nobody = configured(node, op, name="nobody")
     assert nobody.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    broker = configured(node, op, kind=BROKER, name="1")
-    assert broker.error_code == ErrorCode.INVALID_REQUEST
-    assert broker.error_message
     node.authorizer = Nobody()
     assert configured(node, op).error_code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+
+
+def described(node: StubNode, name: str) -> dict[str, tuple[str | None, int, bool]]:
+    """Value, source and whether it is read-only, by key, of a BROKER resource."""
+    resource = describe_configs.DescribeConfigsResource(
+        resource_type=BROKER, resource_name=name, configuration_keys=None
+    )
+    request = describe_configs.DescribeConfigsRequest(resources=[resource])
+    (result,) = asked(node, request, 4).results
+    assert result.error_code == 0
+    return {one.name: (one.value, one.config_source, one.read_only) for one in result.configs}
+
+
+def test_all_brokers_are_configured_by_a_resource_without_a_name_and_one_by_its_id() -> None:
+    node = StubNode()
+    static = 4
+    assert described(node, "1")["num.partitions"] == ("4", 5, False)
+    assert described(node, "1")["rpc.port"][2], "who a node is stands in its file"
+    assert described(node, "") == {}
+    for_all = configured(node, ("num.partitions", SET, "7"), kind=BROKER, name="")
+    assert (for_all.error_code, for_all.error_message) == (0, None)
+    assert configured(node, ("log.level", SET, "debug"), kind=BROKER, name="1").error_code == 0
+    assert described(node, "1")["num.partitions"] == ("7", 3, False)
+    assert described(node, "1")["log.level"] == ("debug", 2, False)
+    assert described(node, "1")["broker.id"][1] == static
+    assert described(node, "") == {"num.partitions": ("7", 3, False)}
+    assert configured(node, ("num.partitions", DELETE, None), kind=BROKER, name="").error_code == 0
+    assert described(node, "1")["num.partitions"] == ("4", 5, False)
+
+
+def test_what_brokers_do_not_take_is_told_in_words_and_changes_nothing() -> None:
+    node = StubNode()
+    bad = configured(node, ("num.partitions", SET, "x"), kind=BROKER, name="")
+    assert bad.error_code == ErrorCode.INVALID_CONFIG
+    assert bad.error_message == "num.partitions: must be an integer, not 'x'"
+    shared = configured(node, ("num.partitions", SET, "7"), kind=BROKER, name="1")
+    assert shared.error_code == ErrorCode.INVALID_CONFIG
+    for name in ("9", "one"):
+        nobody = configured(node, ("log.level", SET, "debug"), kind=BROKER, name=name)
+        assert nobody.error_code == ErrorCode.INVALID_REQUEST
+    assert configured(node, ("log.level", SET, None), kind=BROKER, name="").error_code != 0
+    node.authorizer = Nobody()
+    refused = configured(node, ("log.level", SET, "debug"), kind=BROKER, name="")
+    assert refused.error_code == ErrorCode.CLUSTER_AUTHORIZATION_FAILED
+    assert node.image.settings == {}
 
 
 def test_the_old_way_sets_all_keys_at_once() -> None:

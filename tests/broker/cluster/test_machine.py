@@ -57,7 +57,7 @@ def leader() -> Leader:
 def register(node_id: int, incarnation: str | None = None, port: int = 9092) -> commands.Command:
     endpoint = Endpoint("kafka", f"b{node_id}", port)
     disk = incarnation or f"disk-{node_id}"
-    return commands.RegisterBroker(node_id, disk, f"b{node_id}", 33145, (endpoint,), None, "1")
+    return commands.RegisterBroker(node_id, disk, f"b{node_id}", 33145, (endpoint,), None, "1", 2)
 
 
 def create(name: str, partitions: int = -1, replicas: int = -1) -> commands.CreateTopics:

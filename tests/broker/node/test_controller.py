@@ -63,7 +63,9 @@ def asked(command: commands.Command, far: FarLeader, topic: Topic | None = None)
     async def main() -> Any:
         stand = Stand()
         partition = stand.partition()
-        controller = Controller(partition, settings(), stand.clock, random.Random(1), lambda: None)
+        controller = Controller(
+            partition, config.Live(settings()), stand.clock, random.Random(1), lambda: None
+        )
         if topic is not None:
             controller.image.topics[topic.name] = topic
         partition.receive(OTHER, Heartbeat(1, -1))
@@ -127,7 +129,9 @@ def test_forming_goes_on_however_long_there_is_no_leader(monkeypatch: pytest.Mon
     async def main() -> None:
         stand = Stand()
         partition, source = stand.partition(), random.Random(1)
-        controller = Controller(partition, settings(), stand.clock, source, lambda: None)
+        controller = Controller(
+            partition, config.Live(settings()), stand.clock, source, lambda: None
+        )
         await controller.form(Genesis("c1", VOTERS), cast(Peers, None))
 
     asyncio.run(main())

@@ -60,7 +60,7 @@ def ended(
         stop = asyncio.Event()
         async with asyncio.timeout(FOREVER_S):
             running = asyncio.ensure_future(
-                node.run(chosen, seams.SystemClock(), random.Random(), stop, disk)
+                node.run(config.Live(chosen), seams.SystemClock(), random.Random(), stop, disk)
             )
             while stop_when is not None and not stop_when() and not running.done():
                 await asyncio.sleep(0.005)

@@ -211,7 +211,7 @@ def test_work_is_throttled_and_stops_being_so_when_the_node_stops() -> None:
             clock.now_ms += int(timeout * 1000)
             return False
 
-    throttle = Throttle(clock, 1_000, Stop())
+    throttle = Throttle(clock, lambda: 1_000, Stop())
     throttle.spent(500)
     throttle.spent(500)
     assert waits == [0.5, 0.5]
@@ -229,7 +229,11 @@ def test_the_scrubber_comes_by_itself_or_never(everything: bool) -> None:
         if everything:
             await lonely.until(lambda: partition.replica.error is not None)
         else:
-            await asyncio.wait_for(keeping._scrub(), 5)
+            waiting = asyncio.ensure_future(keeping._scrub())
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not waiting.done(), "it comes when it is told another interval"
             assert partition.replica.error is None
+            waiting.cancel()
 
     run(test, f"log.scrub.interval.ms={1 if everything else 0}")

@@ -245,7 +245,7 @@ def test_a_replica_stays_while_nobody_can_be_asked() -> None:
 def test_lines_are_told_what_changed_and_seeds_keep_their_own_address() -> None:
     node = Node()
     neighbours = Neighbours(cast(Any, node), [1, 2, 3])
-    node.do(commands.RegisterBroker(2, "disk-2", "elsewhere", 2, (), None, "1"))
+    node.do(commands.RegisterBroker(2, "disk-2", "elsewhere", 2, (), None, "1", 2))
     neighbours.look(node.image)
     assert node.told == []
     node.do(commands.AdmitBroker(4, "disk-4", "four", 4, records.FEATURE_LEVEL))

@@ -61,13 +61,12 @@ class Alone:
             shelves.Parts(me, self.disk, datadir, self.disks, self.clock, source), self
         )
         peers = Mesh(me, self, self.clock, source, ("", 0))  # type: ignore[arg-type]
+        live = config.Live(self.settings)
         logs, raft = metadata_log(self.settings), metadata_raft(self.settings)
         wanted = shelves.Wanted(shelves.METADATA_TOPIC, 0, (ME,), logs, raft)
         metadata = await self.shelf.open(wanted)
-        self.controller = Controller(metadata, self.settings, self.clock, source, self._moved)
-        parts = Parts(
-            self.settings, self.clock, source, peers, self.shelf, Leaders(), self.controller
-        )
+        self.controller = Controller(metadata, live, self.clock, source, self._moved)
+        parts = Parts(live, self.clock, source, peers, self.shelf, Leaders(), self.controller)
         self.context = NodeContext(parts)
         self.replicas = Replicas(parts, self.context, datadir, self.disks)
         self.controller.follow()

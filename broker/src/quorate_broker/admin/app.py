@@ -16,18 +16,24 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from quorate_broker.admin import access, flanking_registry, metrics, shapes
+from quorate_broker.admin import (
+    access,
+    cluster_config,
+    flanking_registry,
+    metrics,
+    probes,
+    requests,
+    shapes,
+)
 from quorate_broker.admin.flanking_registry import FlankingNode
 from quorate_broker.admin.view import AdminView, PartitionState
 from quorate_broker.api.principal import AllowAll, Authorizer
 from quorate_broker.errors import ErrorCode, KafkaError
 
-MAX_BODY_BYTES = 64 * 1024
-BODY_SECONDS = 10
 MAX_WATCHERS = 500
 WATCH_TIMEOUT_MS = 30_000
 MAX_WATCH_TIMEOUT_MS = 60_000
@@ -83,6 +89,8 @@ def build(view: AdminView, authorizer: Authorizer = EVERYBODY) -> Starlette:
             Route("/v1/flanking/{id:int}", handlers.deregister, methods=["DELETE"]),
             Route("/public_metrics", handlers.public_metrics, methods=get),
             Route("/metrics", handlers.public_metrics, methods=get),
+            *cluster_config.routes(view),
+            *probes.routes(view),
         ],
         middleware=[Middleware(access.Guard, authorizer=authorizer)],
         exception_handlers=ERROR_HANDLERS,
@@ -122,8 +130,8 @@ class _Handlers:
         Versions are this process's own. A greater `after` than ours is that of another process
         (this one was restarted, or a Service led elsewhere): that caller needs the picture now.
         """
-        after = _integer(request, "after", -1)
-        timeout_ms = _integer(request, "timeout_ms", WATCH_TIMEOUT_MS)
+        after = requests.integer(request, "after", -1)
+        timeout_ms = requests.integer(request, "timeout_ms", WATCH_TIMEOUT_MS)
         timeout_ms = max(0, min(timeout_ms, MAX_WATCH_TIMEOUT_MS))
         if self._view.overview().version == after:
             if self._watchers >= MAX_WATCHERS:
@@ -243,7 +251,7 @@ class _Handlers:
         raise HTTPException(404, f"raft group {group_id} not found")
 
     async def _transfer(self, request: Request, state: PartitionState) -> Response:
-        target = _integer(request, "target", -1)
+        target = requests.integer(request, "target", -1)
         wanted = target if "target" in request.query_params else None
         if wanted is not None and wanted not in state.replicas:
             raise HTTPException(400, f"node {wanted} is no replica of {state.path}")
@@ -256,10 +264,7 @@ class _Handlers:
     async def register(self, request: Request) -> Response:
         """A flanking node says that it lives, every 3 s; forgotten after 10 s without."""
         node_id = _flanking_id(request)
-        try:
-            body = msgspec.json.decode(await _body(request), type=Registration)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise HTTPException(400, str(error)) from None
+        body: Registration = await requests.decoded(request, Registration)
         node = FlankingNode(node_id=node_id, **msgspec.structs.asdict(body))
         await self._view.register_flanking(node)
         return JSONResponse({"ttl_ms": flanking_registry.TIME_TO_LIVE_MS})
@@ -302,36 +307,11 @@ ERROR_HANDLERS: dict[int | type[Exception], Callable[[Request, Exception], Await
 }
 
 
-def _integer(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise HTTPException(400, f"{name} must be an integer, not {text!r}") from None
-
-
 def _flanking_id(request: Request) -> int:
     node_id: int = request.path_params["id"]
     if node_id < flanking_registry.FIRST_ID:
         raise HTTPException(400, f"flanking nodes have ids from {flanking_registry.FIRST_ID}")
     return node_id
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
-    except TimeoutError:
-        raise HTTPException(408, f"the body did not come within {BODY_SECONDS} s") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the connection ended within the body") from None
-    return bytes(body)
 
 
 async def _disconnected(request: Request) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from quorate_broker import config
 from quorate_broker.admin.flanking_registry import FlankingNode
 from quorate_broker.admin.view import (
@@ -198,13 +200,23 @@ def watch(overview: Overview) -> Json:
                 "membership_status": member.membership_status,
                 "rack": member.rack,
                 "version": member.version,
+                "feature_level": member.feature_level,
+                "config": _standing(member),
             }
             for member in overview.members
         ],
+        "feature_level": overview.feature_level,
+        "config_version": overview.settings_version,
+        "config": dict(overview.settings),
         "flanking": [flanking(node) for node in overview.flanking],
         "healthy": not reasons,
         "unhealthy_reasons": reasons,
     }
+
+
+def _standing(member: BrokerInfo) -> Json | None:
+    """Where it is with the cluster's settings; None before it has told."""
+    return None if member.standing is None else msgspec.structs.asdict(member.standing)
 
 
 def node_config(settings: config.Settings) -> Json:
@@ -243,7 +255,7 @@ def _address(host: str, port: int) -> Json:
 
 def plain(value: object) -> object:
     """A setting's value as JSON knows it; listeners and seeds as text."""
-    if isinstance(value, bool | int | str):
+    if isinstance(value, bool | int | float | str):
         return value
     assert isinstance(value, tuple)
     return [str(part) for part in value]

@@ -9,10 +9,13 @@ into paths and JSON.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from quorate_broker.admin.flanking_registry import FlankingNode
+from quorate_broker.cluster.commands import ChangeSettings, SettingsResult
 from quorate_broker.config import Settings
 
 NO_LEADER = -1
@@ -26,6 +29,20 @@ class DiskSpace:
     path: str
     free: int
     total: int
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """Where a broker is with the cluster's settings: the version it heard of, and what it cannot.
+
+    Told by each to all others. `own`: what is set for this broker alone.
+    """
+
+    version: int = 0
+    restart: bool = False
+    """It began with values that only another start can change."""
+    invalid: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +60,10 @@ class BrokerInfo:
     num_cores: int = 1
     membership_status: str = "active"
     disks: tuple[DiskSpace, ...] = ()
+    feature_level: int = 0
+    """The highest that it says it knows; 0 before it has said so."""
+    standing: Standing | None = None
+    """None before it has told."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +135,12 @@ class Overview:
     unavailable_partitions: tuple[str, ...] = ()
     """`ns/topic/partition` of those that nobody leads."""
     under_replicated_partitions: tuple[str, ...] = ()
+    feature_level: int = 0
+    newest_level: int = 0
+    """The highest that this node knows."""
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What the cluster sets, by Kafka's names, as texts."""
+    settings_version: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +188,10 @@ class AdminView(Protocol):
         """Every partition of the cluster, the metadata group first."""
         ...
 
+    def load(self) -> tuple[int, int]:
+        """Replicas that this broker shall hold; and how many of them have caught up."""
+        ...
+
     def counters(self) -> Counters: ...
 
     def changed(self, after: int) -> Awaitable[None]:
@@ -176,6 +207,14 @@ class AdminView(Protocol):
         Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE (target is no
         replica), NOT_LEADER_OR_FOLLOWER (nobody leads), REQUEST_TIMED_OUT.
         """
+        ...
+
+    async def change_settings(self, command: ChangeSettings) -> SettingsResult:
+        """Raises KafkaError UNSUPPORTED_VERSION, NOT_CONTROLLER."""
+        ...
+
+    async def raise_level(self, level: int) -> None:
+        """Raises KafkaError INVALID_REQUEST (a broker does not know it), NOT_CONTROLLER."""
         ...
 
     async def decommission(self, node_id: int, draining: bool) -> None:

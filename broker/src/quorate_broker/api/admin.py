@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
 from quorate_broker.api.context import Context
 from quorate_broker.cluster import commands
@@ -27,14 +28,19 @@ async def topic_results(
     context: Context, command: commands.Command, timeout_ms: int
 ) -> tuple[TopicResult, ...]:
     """What became of each topic of `command`, in its order; raises KafkaError."""
+    reply: commands.TopicResults = await decided(context, command, timeout_ms)
+    return reply.results
+
+
+async def decided(context: Context, command: commands.Command, timeout_ms: int) -> Any:
+    """The metadata leader's reply; raises KafkaError."""
     try:
         async with asyncio.timeout(max(timeout_ms, _LEAST_TIMEOUT_MS) / 1000):
-            reply: commands.TopicResults = await context.controller(command)
+            return await context.controller(command)
     except TimeoutError:
         raise KafkaError(
             ErrorCode.REQUEST_TIMED_OUT, "The metadata leader did not answer in time."
         ) from None
-    return reply.results
 
 
 async def results_or_error(

@@ -1,13 +1,14 @@
 """AlterConfigs (33) and IncrementalAlterConfigs (44). Source: KIP-133, KIP-339.
 
-Topics only: a broker's own settings come from its file. Values are checked here, and the metadata
-leader puts them in; appending to a list, or taking from it, is worked out on this broker's image,
-so that of two such changes at the same moment the later one wins whole.
-Next: `configs`, the check.
+Topics, all brokers (a BROKER resource without a name), or one of them. A topic's values are
+checked here, brokers' by the metadata leader, which puts both in. Appending to a list, or taking
+from it, is worked out on this broker's image, so that of two such changes at the same moment the
+later one wins whole. Next: `configs`, the check; `cluster.settings`, the other one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from quorate_broker.api import admin, configs, topics
 from quorate_broker.api.context import Call, Context
-from quorate_broker.api.principal import Operation
+from quorate_broker.api.principal import CLUSTER_NAME, Operation, ResourceType
 from quorate_broker.cluster import commands
 from quorate_broker.cluster.commands import ConfigChange
 from quorate_broker.cluster.image import Topic
@@ -23,9 +24,21 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.wire.messages import alter_configs, incremental_alter_configs
 
 _TIMEOUT_MS = 10_000
-_LISTS = frozenset({"cleanup.policy"})
+_LISTS = frozenset({"cleanup.policy", "log.cleanup.policy"})
 
 Pairs = list[tuple[str, str | None]]
+Owner = Topic | int
+"""A topic, a broker's id, or 0: all brokers."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Edit:
+    """What a resource shall set, and what it shall leave to its default again."""
+
+    put: Pairs
+    drop: tuple[str, ...] = ()
+    replace: bool = False
+    """Everything that is not in `put` goes back to its default."""
 
 
 class _Operation(enum.IntEnum):
@@ -44,9 +57,8 @@ class Alter:
     async def handle(
         context: Context, call: Call, request: alter_configs.AlterConfigsRequest
     ) -> alter_configs.AlterConfigsResponse:
-        def change(topic: Topic, pairs: Sequence[alter_configs.AlterableConfig]) -> ConfigChange:
-            put = _checked([(one.name, one.value) for one in pairs])
-            return ConfigChange(topic.name, put, replace=True)
+        def change(owner: Owner, pairs: Sequence[alter_configs.AlterableConfig]) -> Edit:
+            return Edit([(one.name, one.value) for one in pairs], replace=True)
 
         answers = await _altered(context, call, request, change)
         response = alter_configs.AlterConfigsResourceResponse
@@ -74,7 +86,7 @@ class Incremental:
         request: incremental_alter_configs.IncrementalAlterConfigsRequest,
     ) -> incremental_alter_configs.IncrementalAlterConfigsResponse:
         answers = await _altered(
-            context, call, request, lambda topic, ops: _incremental(context, topic, ops)
+            context, call, request, lambda owner, ops: _incremental(context, owner, ops)
         )
         response = incremental_alter_configs.IncrementalAlterConfigsResourceResponse
         return incremental_alter_configs.IncrementalAlterConfigsResponse(
@@ -94,17 +106,26 @@ class Incremental:
 
 
 async def _altered(
-    context: Context, call: Call, request: Any, change: Callable[[Topic, Any], ConfigChange]
+    context: Context, call: Call, request: Any, change: Callable[[Owner, Any], Edit]
 ) -> list[dict[str, Any]]:
     """The fields of each resource's answer, in order."""
     times = Counter((one.resource_type, one.resource_name) for one in request.resources)
     refused: dict[int, KafkaError] = {}
     changes: dict[int, ConfigChange] = {}
+    settings: dict[int, commands.ChangeSettings] = {}
     for at, asked in enumerate(request.resources):
         try:
             if times[asked.resource_type, asked.resource_name] > 1:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "A resource is named twice.")
-            changes[at] = change(_topic(context, call, asked), asked.configs)
+            if asked.resource_type == configs.Resource.BROKER:
+                number = _broker(context, call, asked)
+                edit = change(number, asked.configs)
+                settings[at] = _settings(number, edit, validate_only=request.validate_only)
+            else:
+                topic = _topic(context, call, asked)
+                edit = change(topic, asked.configs)
+                put = _checked(edit.put)
+                changes[at] = ConfigChange(topic.name, put, edit.drop, edit.replace)
         except KafkaError as error:
             refused[at] = error
     command = commands.ChangeTopicConfigs(tuple(changes.values()), request.validate_only)
@@ -113,7 +134,25 @@ async def _altered(
         for at, result in zip(changes, results, strict=True):
             if result.code:
                 refused[at] = KafkaError(ErrorCode(result.code), result.message)
+    refused |= await _set(context, settings)
     return [_told(asked, refused.get(at)) for at, asked in enumerate(request.resources)]
+
+
+async def _set(
+    context: Context, settings: dict[int, commands.ChangeSettings]
+) -> dict[int, KafkaError]:
+    """Change brokers' settings, one resource after the other; what was refused, by its place."""
+    refused: dict[int, KafkaError] = {}
+    for at, wanted in settings.items():
+        try:
+            found = await admin.decided(context, wanted, _TIMEOUT_MS)
+        except KafkaError as error:
+            refused[at] = error
+            continue
+        if found.problems:
+            words = "; ".join(f"{name}: {why}" for name, why in found.problems.items())
+            refused[at] = KafkaError(ErrorCode.INVALID_CONFIG, words)
+    return refused
 
 
 def _told(asked: Any, error: KafkaError | None) -> dict[str, Any]:
@@ -127,10 +166,7 @@ def _told(asked: Any, error: KafkaError | None) -> dict[str, Any]:
 
 def _topic(context: Context, call: Call, asked: Any) -> Topic:
     if asked.resource_type != configs.Resource.TOPIC:
-        raise KafkaError(
-            ErrorCode.INVALID_REQUEST,
-            "Only topics are configured while brokers run; a broker's settings are in its file.",
-        )
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "Only topics and brokers are configured.")
     name = asked.resource_name
     if not topics.allowed(context, call, Operation.ALTER_CONFIGS, name):
         raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED)
@@ -140,7 +176,29 @@ def _topic(context: Context, call: Call, asked: Any) -> Topic:
     return topic
 
 
-def _incremental(context: Context, topic: Topic, ops: Sequence[Any]) -> ConfigChange:
+def _broker(context: Context, call: Call, asked: Any) -> int:
+    """Whose settings: those of one broker, or (0) of all."""
+    if not context.authorizer.allows(
+        call.principal, Operation.ALTER_CONFIGS, ResourceType.CLUSTER, CLUSTER_NAME
+    ):
+        raise KafkaError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+    name = asked.resource_name
+    if not name:
+        return 0
+    if not name.isascii() or not name.isdigit() or context.image.member(int(name)) is None:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"There is no broker {name}.")
+    return int(name)
+
+
+def _settings(number: int, edit: Edit, *, validate_only: bool) -> commands.ChangeSettings:
+    nothing = [name for name, value in edit.put if value is None]
+    if nothing:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"{nothing[0]} has no value.")
+    put = {name: str(value) for name, value in edit.put}
+    return commands.ChangeSettings(number, put, edit.drop, edit.replace, validate_only)
+
+
+def _incremental(context: Context, owner: Owner, ops: Sequence[Any]) -> Edit:
     if len({one.name for one in ops}) < len(ops):
         raise KafkaError(ErrorCode.INVALID_REQUEST, "A key is named twice.")
     drop: list[str] = []
@@ -148,30 +206,33 @@ def _incremental(context: Context, topic: Topic, ops: Sequence[Any]) -> ConfigCh
     for one in ops:
         match one.config_operation:
             case _Operation.DELETE:
-                _checked_name(one.name)
+                if isinstance(owner, Topic):
+                    _checked_name(one.name)
                 drop.append(one.name)
             case _Operation.SET:
                 pairs.append((one.name, one.value))
             case _Operation.APPEND | _Operation.SUBTRACT:
-                pairs.append((one.name, _list(context, topic, one)))
+                pairs.append((one.name, _list(context, owner, one)))
             case _:
                 raise KafkaError(
                     ErrorCode.INVALID_REQUEST, f"There is no operation {one.config_operation}."
                 )
-    return ConfigChange(topic.name, _checked(pairs), tuple(drop))
+    return Edit(pairs, tuple(drop))
 
 
-def _list(context: Context, topic: Topic, op: Any) -> str:
+def _list(context: Context, owner: Owner, op: Any) -> str:
     """A list with elements appended, or taken away."""
     if op.name not in _LISTS or op.value is None:
         raise KafkaError(
             ErrorCode.INVALID_CONFIG, f"{op.name} is not a list: set it, or delete it."
         )
-    present = next(
-        entry.value
-        for entry in configs.of_topic(context.settings, topic.config)
-        if entry.name == op.name
+    live = context.live
+    entries = (
+        configs.of_topic(live, owner.config)
+        if isinstance(owner, Topic)
+        else configs.of_broker(live)
     )
+    present = next(entry.value for entry in entries if entry.name == op.name)
     elements = [each for each in present.split(",") if each]
     named = [each.strip() for each in op.value.split(",")]
     if op.config_operation == _Operation.APPEND:

@@ -27,6 +27,8 @@ class Source(enum.IntEnum):
     """Where a value came from; Kafka's codes."""
 
     TOPIC = 1
+    ONE_BROKER = 2
+    ALL_BROKERS = 3
     STATIC_BROKER = 4
     DEFAULT = 5
 
@@ -74,6 +76,7 @@ _FIXED = {
 }
 
 _INT_MAX = (1 << 31) - 1
+_RETENTION_MS, _RETENTION_HOURS = "log.retention.ms", "log.retention.hours"
 
 
 class BadConfig(Exception):
@@ -106,10 +109,10 @@ def is_known(name: str) -> bool:
     return name in _FIXED or name in config.TOPIC_SETTINGS
 
 
-def of_topic(settings: config.Settings, own: Mapping[str, str]) -> Iterator[Entry]:
+def of_topic(live: config.Live, own: Mapping[str, str]) -> Iterator[Entry]:
     """Every key of a topic that has set `own`."""
     for name, row in config.TOPIC_SETTINGS.items():
-        inherited = tuple(_broker_synonyms(settings, row))
+        inherited = tuple(_broker_synonyms(live, row))
         synonyms = ((name, own[name], Source.TOPIC), *inherited) if name in own else inherited
         yield _entry(name, row, synonyms, read_only=False)
     for name, fixed in _FIXED.items():
@@ -120,10 +123,19 @@ def of_topic(settings: config.Settings, own: Mapping[str, str]) -> Iterator[Entr
         yield Entry(name, value, source, fixed.type, fixed.doc, False, ((name, value, source),))
 
 
-def of_broker(settings: config.Settings) -> Iterator[Entry]:
+def of_all_brokers(live: config.Live) -> Iterator[Entry]:
+    """What the cluster sets for all of them."""
+    for name, value in live.said.everybody.items():
+        if (row := config.SETTINGS.get(name)) is not None:
+            yield _entry(name, row, ((name, value, Source.ALL_BROKERS),), read_only=False)
+
+
+def of_broker(live: config.Live) -> Iterator[Entry]:
     """Every key of this broker."""
+    settings = live.now
     for name, row in config.SETTINGS.items():
-        yield _entry(name, row, tuple(_broker_synonyms(settings, row)), read_only=True)
+        fixed = row.scope is config.Scope.NODE or name in live.pinned
+        yield _entry(name, row, tuple(_broker_synonyms(live, row)), read_only=fixed)
     # Kafka's own names of what the registry holds under others: clients and consoles look for them.
     fixed = tuple(each for each in settings.listeners if not each.is_told)
     advertised = _text(fixed)
@@ -148,13 +160,21 @@ def _entry(
     return Entry(name, value, source, _type(row), row.doc, read_only, synonyms)
 
 
-def _broker_synonyms(
-    settings: config.Settings, row: config.Setting
-) -> Iterator[tuple[str, str, Source]]:
-    value = settings[row.name]
-    if value != row.default:
-        yield row.name, _text(value), Source.STATIC_BROKER
-    yield row.name, _text(row.default), Source.DEFAULT
+def _broker_synonyms(live: config.Live, row: config.Setting) -> Iterator[tuple[str, str, Source]]:
+    """The winner first, in the order that `config.live` has."""
+    said, name = live.said, row.name
+    if name == _RETENTION_MS and not {name, _RETENTION_HOURS}.isdisjoint(said.everybody):
+        source = Source.ALL_BROKERS  # the hours count where nobody gave milliseconds
+        yield name, said.everybody.get(name, _text(live.now[name])), source
+    elif name in live.pinned or row.scope is config.Scope.NODE or not said.version:
+        if live.file[name] != row.default:
+            yield name, _text(live.file[name]), Source.STATIC_BROKER
+    else:
+        if name in said.own:
+            yield name, said.own[name], Source.ONE_BROKER
+        if name in said.everybody:
+            yield name, said.everybody[name], Source.ALL_BROKERS
+    yield name, _text(row.default), Source.DEFAULT
 
 
 def _type(row: config.Setting) -> Type:

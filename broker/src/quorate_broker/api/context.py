@@ -178,7 +178,15 @@ class Context(Protocol):
     """The node, as the API sees it."""
 
     @property
-    def settings(self) -> config.Settings: ...
+    def settings(self) -> config.Settings:
+        """As they are now."""
+        ...
+
+    @property
+    def live(self) -> config.Live:
+        """Where those came from."""
+        ...
+
     @property
     def clock(self) -> seams.Clock: ...
     @property

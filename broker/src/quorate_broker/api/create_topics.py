@@ -143,7 +143,7 @@ def _answer(context: Context, new: NewTopic, result: TopicResult) -> Answer:
                 read_only=entry.read_only,
                 config_source=entry.source,
             )
-            for entry in configs.of_topic(context.settings, new.config)
+            for entry in configs.of_topic(context.live, new.config)
         ],
     )
 

@@ -73,7 +73,7 @@ def _of_topic(context: Context, call: Call, name: str) -> list[configs.Entry]:
     topic = context.image.topics.get(name)
     if topic is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    return list(configs.of_topic(context.settings, topic.config))
+    return list(configs.of_topic(context.live, topic.config))
 
 
 def _of_broker(context: Context, call: Call, name: str) -> list[configs.Entry]:
@@ -82,13 +82,13 @@ def _of_broker(context: Context, call: Call, name: str) -> list[configs.Entry]:
     ):
         raise KafkaError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
     if not name:
-        return []  # the cluster-wide defaults that somebody set while it runs: there are none
+        return list(configs.of_all_brokers(context.live))
     if name != str(context.me):
         raise KafkaError(
             ErrorCode.INVALID_REQUEST,
             f"Unexpected broker id, expected {context.me} or empty string, but received {name}",
         )
-    return list(configs.of_broker(context.settings))
+    return list(configs.of_broker(context.live))
 
 
 def _written(

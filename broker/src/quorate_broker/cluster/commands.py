@@ -31,6 +31,8 @@ class RegisterBroker(msgspec.Struct, frozen=True, tag="register-broker"):
     rack: str | None
     version: str
     feature_level: int = 1
+    raises: bool = True
+    """The cluster may go on to a level that every broker knows by now."""
 
 
 class AdmitBroker(msgspec.Struct, frozen=True, tag="admit-broker"):
@@ -150,6 +152,28 @@ class ChangeTopicConfigs(msgspec.Struct, frozen=True, tag="change-topic-configs"
     validate_only: bool = False
 
 
+class ChangeSettings(msgspec.Struct, frozen=True, tag="change-settings"):
+    """What the cluster (0), or one broker, shall set, and what it shall leave alone again.
+
+    Answered with `SettingsResult`; one bad setting, and nothing is changed.
+    """
+
+    node_id: int = 0
+    put: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+    replace: bool = False
+    """Everything that is not in `put` is left alone again."""
+    validate_only: bool = False
+    seed: bool = False
+    """The first settings, out of a file: nothing happens where there are some."""
+
+
+class RaiseFeatureLevel(msgspec.Struct, frozen=True, tag="raise-feature-level"):
+    """Go on to this level, if every member knows it. Nothing happens where it is reached."""
+
+    level: int
+
+
 class AllocateProducerIds(msgspec.Struct, frozen=True, tag="allocate-producer-ids"):
     """Hand out the next block of producer ids."""
 
@@ -167,6 +191,8 @@ Command = (
     | ReassignPartitions
     | SettlePartitions
     | ChangeTopicConfigs
+    | ChangeSettings
+    | RaiseFeatureLevel
 )
 
 
@@ -185,6 +211,13 @@ class TopicResults(msgspec.Struct, frozen=True, tag="topic-results"):
     """One result per topic of the command, in its order."""
 
     results: tuple[TopicResult, ...]
+
+
+class SettingsResult(msgspec.Struct, frozen=True, tag="settings-result"):
+    """The version of the settings now; and by name what is wrong with those that were asked for."""
+
+    version: int
+    problems: dict[str, str] = {}
 
 
 class ProducerIds(msgspec.Struct, frozen=True, tag="producer-ids"):
@@ -209,4 +242,4 @@ class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
     cluster_id: str
 
 
-Reply = TopicResults | ProducerIds | Admitted | Done | Refused
+Reply = TopicResults | SettingsResult | ProducerIds | Admitted | Done | Refused

@@ -61,15 +61,20 @@ class Image:
         "cluster_id",
         "draining",
         "feature_level",
+        "knows",
         "members",
         "next_producer_id",
         "retired",
+        "settings",
+        "settings_version",
         "topics",
         "topics_by_id",
         "version",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, knows: int = records.FEATURE_LEVEL) -> None:
+        self.knows = knows
+        """The highest feature level of which this broker understands the records."""
         self.cluster_id = ""
         self.feature_level = 0
         self.members: tuple[Member, ...] = ()
@@ -83,7 +88,16 @@ class Image:
         self.topics: dict[str, Topic] = {}
         self.topics_by_id: dict[uuid.UUID, Topic] = {}
         self.next_producer_id = 0
+        self.settings: dict[int, Mapping[str, str]] = {}
+        """Of the whole cluster (0) and of single brokers, by Kafka's names."""
+        self.settings_version = 0
+        """Moves with `settings`; 0: the cluster has none yet, and each file counts."""
         self.version = 0
+
+    @property
+    def is_beyond(self) -> bool:
+        """The cluster went on without this broker: nothing is applied any more."""
+        return self.feature_level > self.knows
 
     @property
     def metadata_voters(self) -> tuple[Member, ...]:
@@ -95,8 +109,9 @@ class Image:
         return next((one for one in self.members if one.node_id == node_id), None)
 
     def replay(self, record: batch.Record, offset: int) -> None:
-        """Apply one record of the metadata log."""
-        self.apply(records.from_batch_record(record))
+        """Apply one record of the metadata log; one that may be of an unknown kind is not read."""
+        if not self.is_beyond:
+            self.apply(records.from_batch_record(record))
 
     def apply(self, record: records.MetadataRecord) -> None:
         """Apply one decoded record."""
@@ -110,6 +125,8 @@ class Image:
                 self.feature_level = record.feature_level
             case records.ProducerIdsAllocated():
                 self.next_producer_id = record.next_id
+            case records.SettingsChanged():
+                self._set(record.node_id, record.settings)
             case (
                 records.TopicCreated()
                 | records.TopicDeleted()
@@ -121,6 +138,12 @@ class Image:
                 self._apply_to_topic(record)
             case _:
                 self._apply_to_member(record)
+
+    def _set(self, node_id: int, settings: Mapping[str, str]) -> None:
+        self.settings_version += 1
+        self.settings.pop(node_id, None)
+        if settings:
+            self.settings[node_id] = settings
 
     def _apply_to_topic(self, record: records.TopicRecord) -> None:
         if isinstance(record, records.TopicCreated):
@@ -157,6 +180,7 @@ class Image:
                 self._replace(Member(node_id, record.old), Member(node_id, record.new))
             case records.BrokerRemoved():
                 self._retire(Member(node_id, record.incarnation))
+                self.settings.pop(node_id, None)
                 self.draining -= {node_id}
                 self.addresses.pop(node_id, None)
             case records.BrokerDraining():
@@ -209,6 +233,8 @@ class Image:
                 topics=tuple(_stored(self.topics[name]) for name in sorted(self.topics)),
                 next_producer_id=self.next_producer_id,
                 version=self.version,
+                settings={i: dict(sorted(self.settings[i].items())) for i in sorted(self.settings)},
+                settings_version=self.settings_version,
             )
         )
 
@@ -233,6 +259,8 @@ class Image:
         self.topics = {topic.name: topic for topic in topics}
         self.topics_by_id = {topic.id: topic for topic in topics}
         self.next_producer_id = state.next_producer_id
+        self.settings = dict(state.settings)
+        self.settings_version = state.settings_version
         self.version = state.version
 
 

@@ -6,7 +6,8 @@ so that the next command decides on current state; replies wait for the commit
 
     command -> handle -> Outcome(records, reply) -> append -> replay(records) ... commit -> reply
 
-Read next: `topics`, `members` and `reassignment`, which decide; `image` for what a record does.
+Read next: `topics`, `members`, `reassignment` and `settings`, which decide; `image` for what a
+record does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
-from quorate_broker.cluster import commands, members, reassignment, records
+from quorate_broker.cluster import commands, members, reassignment, records, settings
 from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.topics import MAX_PARTITIONS_PER_COMMAND as MAX_PARTITIONS_PER_COMMAND
 from quorate_broker.cluster.topics import Decision, Topics, everybody
@@ -33,6 +34,7 @@ _MOVING = (
     | commands.SettlePartitions
     | commands.ChangeTopicConfigs
 )
+_LATER = _MOVING | commands.ChangeSettings | commands.RaiseFeatureLevel
 
 
 class ClusterMachine:
@@ -44,9 +46,14 @@ class ClusterMachine:
         defaults: Defaults,
         new_topic_id: Callable[[], uuid.UUID],
         is_up: Callable[[int], bool] = everybody,
+        knows: int = records.FEATURE_LEVEL,
     ) -> None:
-        self.image = Image()
+        self.image = Image(knows)
         self._topics = Topics(self.image, defaults, new_topic_id, is_up)
+
+    def configure(self, defaults: Defaults) -> None:
+        """From now on."""
+        self._topics.defaults = defaults
 
     def default_replication_factor(self) -> int:
         return self._topics.default_replication_factor()
@@ -89,8 +96,14 @@ class ClusterMachine:
                 return self._topics.grow(command)
             case commands.AllocateProducerIds():
                 return self._allocate()
-        assert isinstance(command, _MOVING), f"not a metadata command: {command!r}"
+        assert isinstance(command, _LATER), f"not a metadata command: {command!r}"
         self._require(records.MOVING)
+        match command:
+            case commands.ChangeSettings():
+                self._require(records.SETTINGS)
+                return settings.change(self.image, command)
+            case commands.RaiseFeatureLevel():
+                return members.raise_level(self.image, command)
         return self._decide_moving(command)
 
     def _decide_moving(self, command: _MOVING) -> Decision:
@@ -109,23 +122,27 @@ class ClusterMachine:
                 return self._topics.configure(command)
 
     def _require(self, level: int) -> None:
-        found = self.image.feature_level
         if not self.image.cluster_id:
             raise KafkaError(ErrorCode.NOT_CONTROLLER, "the cluster is not formed yet")
-        if found < level:
-            raise KafkaError(
-                ErrorCode.UNSUPPORTED_VERSION,
-                f"the cluster is at feature level {found}, and this needs {level}: it is raised "
-                "when every broker runs a version that knows it",
-            )
+        require(self.image, level)
 
     def _form(self, command: commands.FormCluster) -> Decision:
         if self.image.cluster_id:
             return [], commands.Done()
-        formed = records.ClusterFormed(command.cluster_id, command.voters, records.FEATURE_LEVEL)
+        formed = records.ClusterFormed(command.cluster_id, command.voters, records.OLDEST)
         return [formed], commands.Done()
 
     def _allocate(self) -> Decision:
         first = self.image.next_producer_id
         record = records.ProducerIdsAllocated(first + PRODUCER_ID_BLOCK)
         return [record], commands.ProducerIds(first, PRODUCER_ID_BLOCK)
+
+
+def require(image: Image, level: int) -> None:
+    """Raises KafkaError in a cluster that has not gone on so far: its brokers need not know it."""
+    if image.feature_level < level:
+        raise KafkaError(
+            ErrorCode.UNSUPPORTED_VERSION,
+            f"the cluster is at feature level {image.feature_level}, and this needs {level}: it "
+            "can be raised when every broker runs a version that knows it",
+        )

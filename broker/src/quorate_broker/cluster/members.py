@@ -12,6 +12,8 @@ disk of that id connected: liveness is not metadata. Read next: `image` for what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from quorate_broker.cluster import commands, records
 from quorate_broker.cluster.image import Broker, Image, broker_of
 from quorate_broker.cluster.records import Member
@@ -23,13 +25,14 @@ FIRST_ID, LAST_ID = 1, 99
 
 
 def register(image: Image, command: commands.RegisterBroker) -> Decision:
-    """A member says where it listens; the last one to know a new level raises it."""
+    """A member says where it listens; the last one to know a new level raises it, if it may."""
     if Member(command.node_id, command.incarnation) not in image.members:
         raise KafkaError(
             ErrorCode.BROKER_ID_NOT_REGISTERED,
             f"broker {command.node_id} with incarnation {command.incarnation} is not a member "
             f"of cluster {image.cluster_id}",
         )
+    _refuse_older(image, command.node_id, command.feature_level)
     record = records.BrokerRegistered(
         command.node_id,
         command.incarnation,
@@ -44,19 +47,47 @@ def register(image: Image, command: commands.RegisterBroker) -> Decision:
     written: list[records.MetadataRecord] = []
     if image.brokers.get(command.node_id) != broker:
         written.append(record)
-    level = _common_level(image, broker)
-    if level > image.feature_level:
+    level = common_level(image, image.brokers | {broker.node_id: broker})
+    if command.raises and level > image.feature_level:
         written.append(records.FeatureLevelRaised(level))
     return written, commands.Done()
 
 
-def _common_level(image: Image, registered: Broker) -> int:
+def common_level(image: Image, known: Mapping[int, Broker]) -> int:
     """What every member understands; 0 while one has not said so."""
-    known = image.brokers | {registered.node_id: registered}
     levels = [
         known[one.node_id].feature_level if one.node_id in known else 0 for one in image.members
     ]
-    return min(*levels, records.FEATURE_LEVEL)
+    return min(*levels, image.knows)
+
+
+def raise_level(image: Image, command: commands.RaiseFeatureLevel) -> Decision:
+    """Somebody wants the cluster to go on, for good."""
+    if command.level <= image.feature_level:
+        return [], commands.Done()
+    for one in image.members:
+        broker = image.brokers.get(one.node_id)
+        if broker is None or broker.feature_level < command.level:
+            told = f"knows {broker.feature_level} only" if broker else "has not said what it knows"
+            raise KafkaError(
+                ErrorCode.INVALID_REQUEST,
+                f"the cluster cannot go on to feature level {command.level}: "
+                f"broker {one.node_id} {told}",
+            )
+    if command.level > image.knows:
+        raise KafkaError(
+            ErrorCode.INVALID_REQUEST, f"the highest feature level known is {image.knows}"
+        )
+    return [records.FeatureLevelRaised(command.level)], commands.Done()
+
+
+def _refuse_older(image: Image, node_id: int, level: int) -> None:
+    if level < image.feature_level:
+        raise KafkaError(
+            ErrorCode.UNSUPPORTED_VERSION,
+            f"the cluster is at feature level {image.feature_level}, and broker {node_id} "
+            f"knows {level} only: give it the version that the others run",
+        )
 
 
 def admit(image: Image, command: commands.AdmitBroker) -> Decision:
@@ -70,12 +101,7 @@ def admit(image: Image, command: commands.AdmitBroker) -> Decision:
             ErrorCode.DUPLICATE_BROKER_REGISTRATION,
             f"incarnation {command.incarnation} of broker {command.node_id} was retired",
         )
-    if command.feature_level < image.feature_level:
-        raise KafkaError(
-            ErrorCode.UNSUPPORTED_VERSION,
-            f"the cluster is at feature level {image.feature_level}, and broker {command.node_id} "
-            f"knows {command.feature_level} only: give it the version that the others run",
-        )
+    _refuse_older(image, command.node_id, command.feature_level)
     if not FIRST_ID <= command.node_id <= LAST_ID:
         raise KafkaError(
             ErrorCode.INVALID_REQUEST, f"brokers have ids from {FIRST_ID} to {LAST_ID}"

@@ -4,10 +4,12 @@ One record is one tagged msgpack map: self-describing, so that a newer broker ma
 (older ones skip them) and an unknown kind of record is met by name. `FEATURE_LEVEL` names the set
 of kinds below; a cluster that was formed at one level never meets records of a higher one before
 every broker knows them: each says at registration what it knows, and when the last one does, the
-leader writes `FeatureLevelRaised`, the first record of the new level.
+leader writes `FeatureLevelRaised`, the first record of the new level; at once, or when it is asked
+(`feature.level.raise`). A cluster is formed at `OLDEST`, since nobody has said anything by then.
 
     level 1   clusters, brokers, topics, producer ids
     level 2   brokers come, go and are replaced; partitions move; topics' configurations change
+    level 3   the cluster's settings, and single brokers'
 
 Read next: `image`.
 """
@@ -18,9 +20,21 @@ import msgspec
 
 from quorate_broker.wire import batch
 
-FEATURE_LEVEL = 2
+FEATURE_LEVEL = 3
+OLDEST = 2
+"""Brokers of this level may still take part in a cluster that has not gone on."""
 MOVING = 2
 """The level from which on members and replicas may change."""
+SETTINGS = 3
+"""The level from which on the cluster's settings are in its metadata."""
+
+FEATURES = {"membership_changes": MOVING, "cluster_settings": SETTINGS}
+"""What the levels bring, by the names that the Admin API tells."""
+
+
+def known(held_at: int) -> int:
+    """What a broker knows that is to go no further than `held_at`; 0: no such limit."""
+    return min(held_at or FEATURE_LEVEL, FEATURE_LEVEL)
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -159,6 +173,16 @@ class TopicConfigChanged(msgspec.Struct, frozen=True, tag="topic-config-changed"
     config: dict[str, str]
 
 
+class SettingsChanged(msgspec.Struct, frozen=True, tag="settings-changed"):
+    """All that the cluster (0), or one broker, sets from now on, by Kafka's names, as texts.
+
+    The first one is what the files said; it replaces them.
+    """
+
+    node_id: int
+    settings: dict[str, str]
+
+
 MetadataRecord = (
     ClusterFormed
     | BrokerRegistered
@@ -174,6 +198,7 @@ MetadataRecord = (
     | PartitionsReassigned
     | PartitionSettled
     | TopicConfigChanged
+    | SettingsChanged
 )
 
 TopicRecord = (

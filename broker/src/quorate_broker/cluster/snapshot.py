@@ -47,6 +47,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     topics: tuple[StoredTopic, ...]
     next_producer_id: int
     version: int
+    settings: dict[int, dict[str, str]] = {}
+    settings_version: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

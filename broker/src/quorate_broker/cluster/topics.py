@@ -64,7 +64,7 @@ class Topics:
         is_up: Callable[[int], bool] = everybody,
     ) -> None:
         self._image = image
-        self._defaults = defaults
+        self.defaults = defaults
         self._new_topic_id = new_topic_id
         self._is_up = is_up
 
@@ -108,7 +108,7 @@ class Topics:
         self, partitions: int, replication_factor: int, start: int
     ) -> tuple[tuple[Member, ...], ...]:
         members = placeable(self._image)
-        partitions = self._defaults.partitions if partitions == -1 else partitions
+        partitions = self.defaults.partitions if partitions == -1 else partitions
         if not 1 <= partitions <= MAX_PARTITIONS_PER_COMMAND:
             raise KafkaError(
                 ErrorCode.INVALID_PARTITIONS,
@@ -131,8 +131,8 @@ class Topics:
 
     def default_replication_factor(self) -> int:
         """As configured, else 1, 2 or 3 by the number of brokers."""
-        if self._defaults.replication_factor != -1:
-            return self._defaults.replication_factor
+        if self.defaults.replication_factor != -1:
+            return self.defaults.replication_factor
         return min(3, len(placeable(self._image)))
 
     def _assigned(self, new: NewTopic) -> tuple[tuple[Member, ...], ...]:

@@ -59,6 +59,13 @@ def load(
     return completed
 
 
+def pinned(environ: Mapping[str, str], overrides: Sequence[str]) -> frozenset[str]:
+    """The settings that the environment or the command line names, of those that were loaded."""
+    variables = {row.environment: row.name for row in SETTINGS.values()}
+    found = {variables[name] for name in environ if name in variables}
+    return frozenset(found | {override.partition("=")[0].strip() for override in overrides})
+
+
 class _Reading:
     """What was read so far: good values by field, and a sentence for each bad one."""
 
@@ -99,7 +106,7 @@ class _Reading:
             elif variable in names:
                 self._take(names[variable], environ[variable], text=True)
             else:
-                self.problems.append(f"{variable}: unknown variable{_nearest(variable, names)}")
+                self.problems.append(f"{variable}: unknown variable{nearest(variable, names)}")
 
     def overrides(self, overrides: Sequence[str]) -> None:
         for override in overrides:
@@ -112,7 +119,7 @@ class _Reading:
     def _take(self, key: str, value: object, *, text: bool) -> None:
         row = SETTINGS.get(key)
         if row is None:
-            self.problems.append(f"{key}: unknown setting{_nearest(key, SETTINGS)}")
+            self.problems.append(f"{key}: unknown setting{nearest(key, SETTINGS)}")
             return
         try:
             good = row.parse(str(value)) if text else row.check(value)
@@ -130,7 +137,7 @@ def _flatten(table: Mapping[str, object], prefix: str) -> Iterator[tuple[str, ob
             yield f"{prefix}{key}", value
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -158,7 +165,7 @@ def _complete(settings: Settings) -> tuple[Settings, list[str]]:
         node_id=node_id,
         listeners=tuple(listeners),
         rpc_advertised_address=rpc,
-        log_retention_ms=_retention_ms(settings),
+        log_retention_ms=retention_ms(settings),
     )
     return completed, problems
 
@@ -177,7 +184,7 @@ def _rpc_address(settings: Settings, node_id: int) -> tuple[str, list[str]]:
     return str(address), []
 
 
-def _retention_ms(settings: Settings) -> int:
+def retention_ms(settings: Settings) -> int:
     """As Kafka: the hours count where nobody gave milliseconds."""
     hours = settings.log_retention_hours
     if settings.log_retention_ms != SETTINGS["log.retention.ms"].default:
@@ -211,11 +218,16 @@ def _check_broker(settings: Settings) -> Iterator[str]:
         yield f"listeners: advertised {network.TOLD} needs pod.info.dir, where it is told"
     if not settings.data_dir:
         yield "data.dir: must not be empty"
+    yield from cross_problems(settings)
+    yield from _check_ports(settings)
+
+
+def cross_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong with settings that all brokers share, taken together."""
     if settings.group_min_session_timeout_ms > settings.group_max_session_timeout_ms:
         yield "group.min.session.timeout.ms: must not be above group.max.session.timeout.ms"
     if settings.raft_heartbeat_interval_ms * 2 > settings.raft_election_timeout_ms:
         yield "raft.heartbeat.interval.ms: must be at most half of raft.election.timeout.ms"
-    yield from _check_ports(settings)
 
 
 def _check_ports(settings: Settings) -> Iterator[str]:

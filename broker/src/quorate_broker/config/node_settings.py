@@ -78,6 +78,22 @@ class NodeSettings:
         "while the node runs",
         needs_restart=False,
     )
+    feature_level_known: int = row(
+        "feature.level.known",
+        Kind.INTEGER,
+        0,
+        "The highest feature level that this broker says it knows; 0: all that its version knows. "
+        "Lower it to stand for an older version",
+        minimum=0,
+        maximum=1000,
+    )
+    feature_level_raise: str = string(
+        "feature.level.raise",
+        "auto",
+        "When the cluster goes on to a new feature level: as soon as every broker knows it, or "
+        "when it is asked to (PUT /v1/features/NAME); there is no way back",
+        choices=("auto", "asked"),
+    )
 
     # where it listens
     listeners: tuple[Listener, ...] = row(

@@ -12,13 +12,19 @@ from quorate_broker.config.setting import Kind, Scope, Setting
 
 
 def row(name: str, kind: Kind, default: object, doc: str, **more: Any) -> Any:
-    more.setdefault("scope", Scope.NODE)
+    scope = more.setdefault("scope", Scope.NODE)
+    more.setdefault("needs_restart", scope is Scope.NODE)
     described = Setting(name=name, kind=kind, default=default, doc=doc, **more)
     return dataclasses.field(default=default, metadata={"setting": described})
 
 
 def string(name: str, default: str, doc: str, **more: Any) -> Any:
     return row(name, Kind.STRING, default, doc, **more)
+
+
+def broker(name: str, kind: Kind, default: object, doc: str, **more: Any) -> Any:
+    """How brokers work: one value for all, from which a single one may differ."""
+    return row(name, kind, default, doc, scope=Scope.BROKER, **more)
 
 
 def port(name: str, default: int, doc: str) -> Any:

@@ -26,11 +26,18 @@ class ConfigError(Exception):
 
 
 class Scope(enum.StrEnum):
-    """Who shares a value: one process, the whole cluster, or (with a default here) one topic."""
+    """Who shares a value.
+
+    NODE is who a process is, where it listens and what it logs: its own file, environment and
+    command line say it. All others live in the cluster's metadata; a file only seeds them.
+    """
 
     NODE = "node"
+    BROKER = "broker"
+    """One value for all, from which a single broker may differ."""
     CLUSTER = "cluster"
     TOPIC = "topic"
+    """The cluster's default of a topic's own setting."""
 
 
 class Kind(enum.StrEnum):
@@ -62,6 +69,7 @@ class Setting:
     maximum: int | None = None
     choices: tuple[str, ...] = ()
     needs_restart: bool = True
+    """Whether a running broker leaves a change of it alone until it is started again."""
 
     @property
     def attribute(self) -> str:

@@ -1,9 +1,9 @@
 """The registry: every setting is a field of `Settings`, and its row stands beside the field.
 
-Kafka's name where Kafka has one; the alias is the Admin API's name. Scope `node` is read from this
-node's file; scope `cluster` lives in cluster metadata and the file only seeds it at genesis; scope
-`topic` is the cluster's default of a topic's own setting. A setting that nothing reads has no
-place here. The first two parts are in `node_settings` and `storage_settings`. Read next: `load`.
+Kafka's name where Kafka has one; the alias is the Admin API's name. `setting.Scope` says where a
+value lives, and `needs_restart` whether a running broker acts on a change of it (`node/listening`
+says how). A setting that nothing reads has no place here. The first two parts are in
+`node_settings` and `storage_settings`. Read next: `load`, then `live`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from quorate_broker.config.network import WILDCARD_HOSTS, Address, parse_address
-from quorate_broker.config.rows import row, shared
+from quorate_broker.config.rows import broker, shared
 from quorate_broker.config.setting import MAX_INT64, Kind, Setting
 from quorate_broker.config.storage_settings import StorageSettings
 
@@ -21,7 +21,7 @@ class Settings(StorageSettings):
     """All settings of one node, checked. `settings["num.partitions"]` = `.num_partitions`."""
 
     # requests
-    socket_request_max_bytes: int = row(
+    socket_request_max_bytes: int = broker(
         "socket.request.max.bytes",
         Kind.INTEGER,
         100 * 1024 * 1024,
@@ -31,7 +31,7 @@ class Settings(StorageSettings):
         minimum=1024,
         maximum=(1 << 31) - 1,
     )
-    fetch_max_bytes: int = row(
+    fetch_max_bytes: int = broker(
         "fetch.max.bytes",
         Kind.INTEGER,
         55 * 1024 * 1024,
@@ -41,7 +41,7 @@ class Settings(StorageSettings):
         minimum=1024,
         maximum=(1 << 31) - 1,
     )
-    max_connections: int = row(
+    max_connections: int = broker(
         "max.connections",
         Kind.INTEGER,
         10_000,
@@ -50,7 +50,7 @@ class Settings(StorageSettings):
         minimum=1,
         maximum=1_000_000,
     )
-    proxy_request_max_bytes: int = row(
+    proxy_request_max_bytes: int = broker(
         "proxy.request.max.bytes",
         Kind.INTEGER,
         4 * 1024 * 1024,
@@ -59,7 +59,7 @@ class Settings(StorageSettings):
         minimum=1024,
         maximum=1 << 30,
     )
-    proxy_produce_timeout_ms: int = row(
+    proxy_produce_timeout_ms: int = broker(
         "proxy.produce.timeout.ms",
         Kind.INTEGER,
         10_000,
@@ -70,7 +70,7 @@ class Settings(StorageSettings):
     )
 
     # consensus
-    raft_heartbeat_interval_ms: int = row(
+    raft_heartbeat_interval_ms: int = broker(
         "raft.heartbeat.interval.ms",
         Kind.INTEGER,
         150,
@@ -79,8 +79,9 @@ class Settings(StorageSettings):
         unit="ms",
         minimum=10,
         maximum=60_000,
+        needs_restart=True,
     )
-    raft_election_timeout_ms: int = row(
+    raft_election_timeout_ms: int = broker(
         "raft.election.timeout.ms",
         Kind.INTEGER,
         750,
@@ -89,6 +90,7 @@ class Settings(StorageSettings):
         unit="ms",
         minimum=50,
         maximum=300_000,
+        needs_restart=True,
     )
     replica_lag_time_max_ms: int = shared(
         "replica.lag.time.max.ms",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from quorate_broker.config.node_settings import NodeSettings
-from quorate_broker.config.rows import row, shared, string
+from quorate_broker.config.rows import broker, row, shared, string
 from quorate_broker.config.setting import MAX_INT64, Kind, Scope
 
 WEEK_MS = 7 * 24 * 60 * 60 * 1000
@@ -91,7 +91,7 @@ class StorageSettings(NodeSettings):
         minimum=64,
         maximum=1 << 30,
     )
-    log_preallocate_bytes: int = row(
+    log_preallocate_bytes: int = broker(
         "log.preallocate.bytes",
         Kind.INTEGER,
         16 * 1024 * 1024,
@@ -100,7 +100,7 @@ class StorageSettings(NodeSettings):
         minimum=0,
         maximum=1 << 30,
     )
-    disk_threads: int = row(
+    disk_threads: int = broker(
         "disk.threads",
         Kind.INTEGER,
         4,
@@ -110,7 +110,7 @@ class StorageSettings(NodeSettings):
     )
 
     # what is kept
-    metadata_log_max_record_bytes_between_snapshots: int = row(
+    metadata_log_max_record_bytes_between_snapshots: int = broker(
         "metadata.log.max.record.bytes.between.snapshots",
         Kind.INTEGER,
         1 << 20,
@@ -166,7 +166,7 @@ class StorageSettings(NodeSettings):
         minimum=-1,
         maximum=MAX_INT64,
     )
-    log_retention_check_interval_ms: int = row(
+    log_retention_check_interval_ms: int = broker(
         "log.retention.check.interval.ms",
         Kind.INTEGER,
         300_000,
@@ -178,10 +178,10 @@ class StorageSettings(NodeSettings):
     )
 
     # compaction
-    log_cleaner_enable: bool = row(
+    log_cleaner_enable: bool = broker(
         "log.cleaner.enable", Kind.BOOLEAN, True, "Compact the logs of topics that ask for it"
     )
-    log_cleaner_backoff_ms: int = row(
+    log_cleaner_backoff_ms: int = broker(
         "log.cleaner.backoff.ms",
         Kind.INTEGER,
         15_000,
@@ -190,7 +190,7 @@ class StorageSettings(NodeSettings):
         minimum=0,
         maximum=MAX_INT64,
     )
-    log_cleaner_dedupe_buffer_size: int = row(
+    log_cleaner_dedupe_buffer_size: int = broker(
         "log.cleaner.dedupe.buffer.size",
         Kind.INTEGER,
         25 * 1024 * 1024,
@@ -199,7 +199,7 @@ class StorageSettings(NodeSettings):
         minimum=128 * 1024,
         maximum=1 << 40,
     )
-    log_cleaner_io_max_bytes_per_second: int = row(
+    log_cleaner_io_max_bytes_per_second: int = broker(
         "log.cleaner.io.max.bytes.per.second",
         Kind.INTEGER,
         32 * 1024 * 1024,
@@ -246,7 +246,7 @@ class StorageSettings(NodeSettings):
     )
 
     # the disk
-    storage_min_free_bytes: int = row(
+    storage_min_free_bytes: int = broker(
         "storage.min.free.bytes",
         Kind.INTEGER,
         -1,
@@ -257,7 +257,7 @@ class StorageSettings(NodeSettings):
         minimum=-1,
         maximum=MAX_INT64,
     )
-    log_scrub_interval_ms: int = row(
+    log_scrub_interval_ms: int = broker(
         "log.scrub.interval.ms",
         Kind.INTEGER,
         DAY_MS,
@@ -266,7 +266,7 @@ class StorageSettings(NodeSettings):
         minimum=0,
         maximum=MAX_INT64,
     )
-    log_scrub_max_bytes_per_second: int = row(
+    log_scrub_max_bytes_per_second: int = broker(
         "log.scrub.max.bytes.per.second",
         Kind.INTEGER,
         16 * 1024 * 1024,

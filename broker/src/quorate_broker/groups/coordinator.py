@@ -48,6 +48,13 @@ class Coordinator:
         self._timers = Timers()
         self._rebalancer = Rebalancer(settings, self._timers, new_member_id)
 
+    def configure(self, settings: GroupSettings, now_ms: int) -> None:
+        """From now on; whoever waits already goes on waiting as it was told."""
+        if settings.offsets_retention_check_ms != self._settings.offsets_retention_check_ms:
+            self._timers.set(_RETENTION, now_ms + settings.offsets_retention_check_ms)
+        self._settings = settings
+        self._rebalancer.settings = settings
+
     # --- the machine
 
     def replay(self, record: batch.Record, offset: int) -> None:

@@ -48,7 +48,7 @@ class Rebalancer:
     def __init__(
         self, settings: GroupSettings, timers: Timers, new_member_id: Callable[[str], str]
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._timers = timers
         self._new_member_id = new_member_id
 
@@ -78,9 +78,9 @@ class Rebalancer:
         if group.state is State.PREPARING_REBALANCE:
             taken = len(group.joining)
             return (member is not None and member.join_ticket is not None) or (
-                taken < self._settings.max_size
+                taken < self.settings.max_size
             )
-        return member is not None or len(group) < self._settings.max_size
+        return member is not None or len(group) < self.settings.max_size
 
     def _turn_away(self, turn: Turn, group: Group, member_id: str) -> None:
         member = group.members.get(member_id)
@@ -103,7 +103,7 @@ class Rebalancer:
                 old = group.members[old_id]
                 self._replace_static(turn, group, ticket, (old, command, member_id))
         elif command.needs_member_id:
-            if len(group.pending) >= self._settings.max_pending_members:
+            if len(group.pending) >= self.settings.max_pending_members:
                 raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
             group.pending.add(member_id)
             self._set(turn, Kind.SESSION, group, command.session_timeout_ms, member_id)
@@ -121,7 +121,7 @@ class Rebalancer:
         group.park_join(member, ticket)
         # It has no id before it is answered, so it cannot heartbeat; and if its connection breaks
         # it comes back as somebody else. This is when the one that went is given up.
-        self._set(turn, Kind.SESSION, group, self._settings.new_member_join_timeout_ms, member_id)
+        self._set(turn, Kind.SESSION, group, self.settings.new_member_join_timeout_ms, member_id)
         self._rebalance_or_complete(turn, group, f"member {member_id} joins")
 
     def _rejoin(self, turn: Turn, group: Group, ticket: int, command: JoinGroup) -> None:
@@ -207,7 +207,7 @@ class Rebalancer:
         group.unsynced.clear()
         self._timers.cancel(Key(Kind.SYNC, group.group_id))
         initial = group.state is State.EMPTY
-        delay_ms = self._settings.initial_rebalance_delay_ms
+        delay_ms = self.settings.initial_rebalance_delay_ms
         group.transition(State.PREPARING_REBALANCE, turn.wall_ms)
         if initial and delay_ms > 0:
             group.newcomers = False
@@ -288,7 +288,7 @@ class Rebalancer:
         size = sum(
             len(m.assignment) + len(m.metadata(group.protocol)) for m in group.members.values()
         )
-        if size > self._settings.max_group_bytes:
+        if size > self.settings.max_group_bytes:
             self._drop_assignments(turn, group, ErrorCode.UNKNOWN_SERVER_ERROR)
             self._prepare(turn, group, f"{size} bytes are too much for one record")
             return
@@ -365,7 +365,7 @@ class Rebalancer:
         initial = group.previous_state is State.EMPTY
         if initial and group.newcomers and group.patience_ms > 0:
             group.newcomers = False
-            delay_ms = min(self._settings.initial_rebalance_delay_ms, group.patience_ms)
+            delay_ms = min(self.settings.initial_rebalance_delay_ms, group.patience_ms)
             group.patience_ms -= delay_ms
             self._set(turn, Kind.JOIN, group, delay_ms)
         else:
@@ -383,7 +383,7 @@ class Rebalancer:
         """A new coordinator took over: every member has a whole session to find it."""
         for member in group.members.values():
             self._restart_session(turn, group, member)
-        if len(group) > self._settings.max_size:
+        if len(group) > self.settings.max_size:
             self._prepare(turn, group, "more members than allowed")
 
     # --- the small print

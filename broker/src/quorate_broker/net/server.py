@@ -51,6 +51,12 @@ class Server:
         self._listening: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
+    def limit(self, limits: Limits) -> None:
+        """From now on; a connection that is open keeps the longest frame that it began with."""
+        self.limits = limits
+        # Never smaller: somebody may stand in line with a long frame.
+        self.budget.limit = max(self.budget.limit, 2 * limits.max_frame_bytes)
+
     @property
     def port(self) -> int:
         """Where it listens; tells which port the system chose when the listener asked for 0."""

@@ -23,10 +23,10 @@ from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.groups import placement
 from quorate_broker.groups.commands import OffsetFetch
 from quorate_broker.groups.coordinator import Coordinator
-from quorate_broker.groups.settings import GroupSettings
 from quorate_broker.net.peers import Peers
 from quorate_broker.node.controller import Controller
 from quorate_broker.node.leaders import Leaders
+from quorate_broker.node.settings import groups
 from quorate_broker.node.shelf import Shelf, group_name
 from quorate_broker.node.transfer import Transfers
 from quorate_broker.partition.hosted import Host
@@ -40,13 +40,18 @@ OFFSETS_TOPIC = "__consumer_offsets"
 class Parts:
     """What the context looks into."""
 
-    settings: config.Settings
+    live: config.Live
     clock: seams.Clock
     random: random.Random
     peers: Peers
     shelf: Shelf
     leaders: Leaders
     controller: Controller
+
+    @property
+    def settings(self) -> config.Settings:
+        """As they are now."""
+        return self.live.now
 
 
 class NodeContext:
@@ -63,6 +68,10 @@ class NodeContext:
     @property
     def settings(self) -> config.Settings:
         return self._parts.settings
+
+    @property
+    def live(self) -> config.Live:
+        return self._parts.live
 
     @property
     def clock(self) -> seams.Clock:
@@ -158,23 +167,18 @@ class NodeContext:
         if host is not None:
             host.close()
 
-    def _coordinator(self, index: int) -> Callable[[], Machine]:
-        settings = group_settings(self._parts.settings)
+    def configure_groups(self) -> None:
+        """The coordinators go by the settings of the day."""
+        for host in self._coordinators.values():
+            machine = host.machine
+            if isinstance(machine, Coordinator):
+                machine.configure(groups(self._parts.settings), self.clock.monotonic_ms())
+                host.wake()
 
+    def _coordinator(self, index: int) -> Callable[[], Machine]:
         def new_member_id(client_id: str) -> str:
             return f"{client_id}-{seams.new_uuid(self._parts.random)}"
 
-        return lambda: Coordinator(index, settings, new_member_id, self.clock.wall_ms)
-
-
-def group_settings(settings: config.Settings) -> GroupSettings:
-    """The groups' share of the settings."""
-    return GroupSettings(
-        min_session_timeout_ms=settings.group_min_session_timeout_ms,
-        max_session_timeout_ms=settings.group_max_session_timeout_ms,
-        initial_rebalance_delay_ms=settings.group_initial_rebalance_delay_ms,
-        max_size=settings.group_max_size,
-        offset_metadata_max_bytes=settings.offset_metadata_max_bytes,
-        offsets_retention_ms=settings.offsets_retention_minutes * 60_000,
-        offsets_retention_check_ms=settings.offsets_retention_check_interval_ms,
-    )
+        return lambda: Coordinator(
+            index, groups(self._parts.settings), new_member_id, self.clock.wall_ms
+        )

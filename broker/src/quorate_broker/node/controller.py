@@ -17,10 +17,10 @@ from collections.abc import Callable
 import msgspec
 
 from quorate_broker import config, seams
-from quorate_broker.cluster import commands
+from quorate_broker.cluster import commands, members, records
 from quorate_broker.cluster.genesis import Genesis
 from quorate_broker.cluster.image import Image
-from quorate_broker.cluster.machine import ClusterMachine, Defaults
+from quorate_broker.cluster.machine import ClusterMachine, Defaults, require
 from quorate_broker.cluster.records import Member
 from quorate_broker.cluster.topics import everybody
 from quorate_broker.errors import ErrorCode, KafkaError
@@ -51,13 +51,15 @@ class Controller:
     def __init__(
         self,
         partition: Partition,
-        settings: config.Settings,
+        live: config.Live,
         clock: seams.Clock,
         source: random.Random,
         applied: Callable[[], None],
     ) -> None:
         self.partition = partition
-        self.image = Image()
+        self.knows = records.known(live.file.feature_level_known)
+        """The feature level that this broker goes along with."""
+        self.image = Image(self.knows)
         self.founders: tuple[Member, ...] = ()
         """The members before metadata says who they are."""
         self.is_up = everybody
@@ -67,15 +69,24 @@ class Controller:
         self._random = source
         self._producer_ids: range = range(0)
         self._producer_lock = asyncio.Lock()
-        defaults = Defaults(settings.num_partitions, settings.default_replication_factor)
         self._host = Host(
             partition,
-            lambda: ClusterMachine(defaults, lambda: seams.new_uuid(source), self.is_up),
+            lambda: ClusterMachine(
+                defaults(live.now), lambda: seams.new_uuid(source), self.is_up, self.knows
+            ),
             ErrorCode.NOT_CONTROLLER,
             clock,
         )
-        every_bytes = settings.metadata_log_max_record_bytes_between_snapshots
+        every_bytes = live.now.metadata_log_max_record_bytes_between_snapshots
         self._snapshots = Snapshots(partition, lambda: self.image.encode(), every_bytes)
+
+    def configure(self, settings: config.Settings) -> None:
+        """New defaults of topics, where this broker decides about them."""
+        if isinstance(self._host.machine, ClusterMachine):
+            self._host.machine.configure(defaults(settings))
+
+    def snapshot_every(self, size_bytes: int) -> None:
+        self._snapshots.every_bytes = size_bytes
 
     def follow(self) -> None:
         """Begin to apply the committed log to the image."""
@@ -118,6 +129,7 @@ class Controller:
     async def command(self, command: commands.Command, peers: Peers) -> commands.Reply:
         """Run a command on the leader. Raises KafkaError; `Refused` is raised as one too."""
         deadline = self._clock.monotonic_ms() + TIMEOUT_MS
+        self._refuse_early(command)
         command = self._signed(command)
         known = frozenset(self.image.topics) | {str(one) for one in self.image.topics_by_id}
         again = False
@@ -142,6 +154,14 @@ class Controller:
                     ErrorCode.REQUEST_TIMED_OUT, "the cluster has no leader for its metadata"
                 ) from failure
             await asyncio.sleep(RETRY_S)
+
+    def _refuse_early(self, command: commands.Command) -> None:
+        """What a leader of an older version would not know is not sent to it. Raises KafkaError."""
+        match command:
+            case commands.ChangeSettings():
+                require(self.image, records.SETTINGS)
+            case commands.RaiseFeatureLevel():
+                members.raise_level(self.image, command)
 
     def _signed(self, command: commands.Command) -> commands.Command:
         if not isinstance(command, commands.CreateTopics | commands.CreatePartitions):
@@ -186,6 +206,11 @@ class Controller:
                 self._producer_ids = range(reply.first, reply.first + reply.count)
             first, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
             return first
+
+
+def defaults(settings: config.Settings) -> Defaults:
+    """What topics get when nobody says."""
+    return Defaults(settings.num_partitions, settings.default_replication_factor)
 
 
 def _deleted(reply: commands.Reply, known: frozenset[str]) -> commands.Reply:

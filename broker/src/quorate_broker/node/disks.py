@@ -59,6 +59,10 @@ class Disks:
         self._workers.submit(way, work)
         return await future
 
+    def resize(self, logs: int) -> None:
+        """So many threads for the logs from now on."""
+        self._workers.resize(logs)
+
     def use_journal(self, journal: StateJournal) -> None:
         self._journal = journal
 

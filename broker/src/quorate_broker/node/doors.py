@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import uuid
 
+from quorate_broker import config
 from quorate_broker.admin import serve as http
 from quorate_broker.net import server
 from quorate_broker.net.limits import Limits
@@ -27,15 +28,16 @@ async def open_all(
 ) -> list[server.Server]:
     """Open them; `stack` closes them again. Raises OSError when a port is taken."""
     settings = parts.settings
-    limits = dataclasses.replace(
-        Limits(),
-        max_frame_bytes=settings.socket_request_max_bytes,
-        max_connections=settings.max_connections,
-    )
     opened = []
     for listener in settings.listeners:
-        opened.append(await server.serve(context, listener, limits, tasks))
+        opened.append(await server.serve(context, listener, limits(settings), tasks))
         stack.push_async_callback(opened[-1].close)
+
+    def limit() -> None:
+        for each in opened:
+            each.limit(limits(parts.settings))
+
+    parts.live.listen(("socket.request.max.bytes", "max.connections"), limit)
 
     async def append(topic_id: uuid.UUID, index: int, batch: bytearray, timeout_ms: int) -> int:
         """What the proxy produces, appended wherever the partition is led."""
@@ -43,5 +45,18 @@ async def open_all(
         return await requests.append_anywhere(parts, asked, batch)
 
     proxy = proxy_app.build(LocalPort(context, append), settings.proxy_request_max_bytes)
+    parts.live.listen(
+        ("proxy.request.max.bytes",),
+        lambda: proxy.state.limit(parts.settings.proxy_request_max_bytes),
+    )
     await stack.enter_async_context(http.serving(proxy, settings.proxy_host, settings.proxy_port))
     return opened
+
+
+def limits(settings: config.Settings) -> Limits:
+    """A listener's share of the settings."""
+    return dataclasses.replace(
+        Limits(),
+        max_frame_bytes=settings.socket_request_max_bytes,
+        max_connections=settings.max_connections,
+    )

@@ -85,6 +85,11 @@ class Gossiping:
     def tell_flanking(self) -> None:
         self._tell(())
 
+    def tell_standing(self) -> None:
+        """This broker is elsewhere with the cluster's settings."""
+        self._tell(())
+        self._changed()
+
     def hear(self, teller: int, body: memoryview) -> tuple[str, int] | None:
         """What another broker told; where it says it is reached. Raises msgspec.MsgspecError."""
         gossip = msgspec.msgpack.decode(body, type=Gossip)
@@ -93,6 +98,9 @@ class Gossiping:
         self._leaders.short.discard(teller)
         if gossip.short:
             self._leaders.short.add(teller)
+        if gossip.standing is not None and gossip.standing != self._leaders.standings.get(teller):
+            self._leaders.standings[teller] = gossip.standing
+            self._changed()
         if gossip.full:
             self._wake_unclaimed(teller, gossip.leads)
         self._flank.hear(gossip.flanking, gossip.term)
@@ -116,8 +124,14 @@ class Gossiping:
         return Lead(partition.group, replica.term, me, in_sync, replica.held_by_all)
 
     def _tell(self, leads: Iterable[Lead], full: bool = False) -> None:
-        short = self._peers.me.node_id in self._leaders.short
+        me = self._peers.me.node_id
         gossip = Gossip(
-            tuple(leads), self._flank.gossip(), self._flank.term, full, short, self.address
+            tuple(leads),
+            self._flank.gossip(),
+            self._flank.term,
+            full,
+            me in self._leaders.short,
+            self.address,
+            self._leaders.standings.get(me),
         )
         self._peers.broadcast(msgspec.msgpack.encode(gossip))

@@ -12,13 +12,14 @@ All of it is slow on purpose, and has a thread of its own. Read next: `log.clean
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from quorate_broker import seams
+from quorate_broker import config, seams
 from quorate_broker.cluster.image import Topic
 from quorate_broker.errors import KafkaError
 from quorate_broker.log import cleaner
@@ -32,6 +33,7 @@ from quorate_broker.node.settings import topic_cleaner, topic_log, topic_retenti
 from quorate_broker.node.workers import Way
 from quorate_broker.partition.replica import CorruptReplica
 from quorate_broker.partition.shell import Partition
+from quorate_broker.raft.progress import NEVER_MS
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +41,38 @@ LOOK_EVERY_S = 5.0
 """For settings that changed and segments that are new."""
 SCRUB_LOOK_S = 10.0
 SCRUB_STEP_BYTES = 1 << 20
+KEEP, CLEAN, SCRUB = range(3)
+LISTENED = (
+    "log.cleaner.backoff.ms",
+    "log.cleaner.enable",
+    "log.cleanup.policy",
+    "log.index.interval.bytes",
+    "log.preallocate.bytes",
+    "log.retention.bytes",
+    "log.retention.check.interval.ms",
+    "log.retention.hours",
+    "log.retention.ms",
+    "log.roll.ms",
+    "log.scrub.interval.ms",
+    "log.segment.bytes",
+)
+"""Settings that logs or these tasks wait with."""
 
 
 class Throttle:
-    """Lets a worker's thread do so many bytes a second, and no longer once `stop` is set."""
+    """Lets a worker's thread do so many bytes a second, as of now, until `stop` is set."""
 
-    def __init__(self, clock: seams.Clock, bytes_per_s: int, stop: threading.Event) -> None:
+    def __init__(
+        self, clock: seams.Clock, bytes_per_s: Callable[[], int], stop: threading.Event
+    ) -> None:
         self._clock = clock
         self._bytes_per_s = bytes_per_s
         self._stop = stop
-        self._began_ms = clock.monotonic_ms()
-        self._bytes = 0
+        self._due_ms = float(clock.monotonic_ms())
 
     def spent(self, size: int) -> None:
-        self._bytes += size
-        due_ms = self._began_ms + self._bytes * 1000 // self._bytes_per_s
-        ahead_ms = due_ms - self._clock.monotonic_ms()
+        self._due_ms += size * 1000 / self._bytes_per_s()
+        ahead_ms = self._due_ms - self._clock.monotonic_ms()
         if ahead_ms > 0:
             self._stop.wait(ahead_ms / 1000)
 
@@ -64,13 +82,15 @@ class Housekeeping:
 
     def __init__(self, parts: Parts, disks: Disks, room: Room) -> None:
         self._parts = parts
-        self._settings = parts.settings
         self._disks = disks
         self._room = room
         self._configs: dict[uuid.UUID, Mapping[str, str]] = {}
         self._segments: dict[Partition, int] = {}
-        self._retention_due_ms = 0
+        self._retention_ms = NEVER_MS
+        """When all logs were looked through last."""
         self._stop = threading.Event()
+        self._nudges: tuple[asyncio.Event, ...] = tuple(asyncio.Event() for _ in range(3))
+        parts.live.listen(LISTENED, self._nudge)
 
     async def run(self) -> None:
         try:
@@ -80,6 +100,23 @@ class Housekeeping:
                 tasks.create_task(self._scrub(), name="scrubber")
         finally:
             self._stop.set()  # nobody waits for the bytes of a throttled thread
+
+    @property
+    def _settings(self) -> config.Settings:
+        return self._parts.settings
+
+    def _nudge(self) -> None:
+        """Settings have changed: everybody looks now."""
+        self._configs.clear()
+        for nudge in self._nudges:
+            nudge.set()
+
+    async def _pause(self, task: int, seconds: float) -> None:
+        """Between two looks of a task."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nudges[task].wait()
+        self._nudges[task].clear()
 
     def _hosted(self) -> Iterator[tuple[Topic, Partition]]:
         """Replicas here that take part, with their topics."""
@@ -95,11 +132,12 @@ class Housekeeping:
     async def _keep(self) -> None:
         while True:
             now_ms = self._parts.clock.monotonic_ms()
-            everyone = now_ms >= self._retention_due_ms
+            due_ms = self._retention_ms + self._settings.log_retention_check_interval_ms
+            everyone = now_ms >= due_ms
             if everyone:
-                self._retention_due_ms = now_ms + self._settings.log_retention_check_interval_ms
+                self._retention_ms = now_ms
             self.look(everyone)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._pause(KEEP, LOOK_EVERY_S)
 
     def look(self, everyone: bool) -> None:
         """See to new settings, and to retention: of all partitions, or of those that grew."""
@@ -136,14 +174,15 @@ class Housekeeping:
     # -- cleaning
 
     async def _clean(self) -> None:
-        backoff_s = self._settings.log_cleaner_backoff_ms / 1000
-        while self._settings.log_cleaner_enable:
+        while True:
             cleaned = 0
             for topic, partition in tuple(self._hosted()):
-                if topic_retention(self._settings, topic.config).compacts:
+                compacts = topic_retention(self._settings, topic.config).compacts
+                if compacts and self._settings.log_cleaner_enable:
                     cleaned += await self.clean(topic, partition)
             if not cleaned:
-                await asyncio.sleep(max(backoff_s, LOOK_EVERY_S))
+                backoff_s = self._settings.log_cleaner_backoff_ms / 1000
+                await self._pause(CLEAN, max(backoff_s, LOOK_EVERY_S))
 
     async def clean(self, topic: Topic, partition: Partition) -> bool:
         """Clean one log, if that is worth its while. Whether it was."""
@@ -159,8 +198,11 @@ class Housekeeping:
         cleaning = cleaner.plan(found, policy, wall_ms, committed, held)
         if cleaning is None:
             return False
-        rate = self._settings.log_cleaner_io_max_bytes_per_second
-        throttle = Throttle(self._parts.clock, rate, self._stop)
+        throttle = Throttle(
+            self._parts.clock,
+            lambda: self._settings.log_cleaner_io_max_bytes_per_second,
+            self._stop,
+        )
         try:
             cleaned = await self._run(partition, cleaning, throttle)
         except (OSError, CorruptLogError) as error:
@@ -206,10 +248,20 @@ class Housekeeping:
 
     async def _scrub(self) -> None:
         """Everything once in an interval, spread over it; each log first at a time by chance."""
-        interval_ms = self._settings.log_scrub_interval_ms
         due: dict[Partition, int] = {}
-        while interval_ms > 0:
-            await asyncio.sleep(min(SCRUB_LOOK_S, interval_ms / 1000))
+        before_ms = 0
+        while True:
+            interval_ms = self._settings.log_scrub_interval_ms
+            if interval_ms != before_ms:
+                due.clear()
+                before_ms = interval_ms
+            if interval_ms == 0:
+                await self._nudges[SCRUB].wait()
+                self._nudges[SCRUB].clear()
+                continue
+            await self._pause(SCRUB, min(SCRUB_LOOK_S, interval_ms / 1000))
+            if self._settings.log_scrub_interval_ms != interval_ms:
+                continue
             now_ms = self._parts.clock.monotonic_ms()
             hosted = {partition for _, partition in self._hosted()}
             for partition in [one for one in due if one not in hosted]:
@@ -227,7 +279,6 @@ class Housekeeping:
         """Read over the sealed segments of one log."""
         found = partition.replica.log
         round_ = Scrub(found)
-        rate = self._settings.log_scrub_max_bytes_per_second
         while partition.replica.log is found and not partition.is_out:
             before = round_.bytes_read
             try:
@@ -241,6 +292,7 @@ class Housekeeping:
                 return
             if partition.replica.log is found and not partition.is_out:
                 _judge(partition, [one for one in damage if round_.is_current(one)])
+            rate = self._settings.log_scrub_max_bytes_per_second
             await asyncio.sleep((round_.bytes_read - before) / rate)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from quorate_broker import config
 from quorate_broker.cluster import commands
 from quorate_broker.cluster.genesis import AskToJoin
-from quorate_broker.cluster.records import FEATURE_LEVEL, Member
+from quorate_broker.cluster.records import Member, known
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.peers import PeerLost, Peers
 from quorate_broker.node.context import Parts
@@ -42,7 +42,13 @@ async def ask(
     """None when admitted; else why not, for people."""
     rpc = settings.rpc_advertised
     body = msgspec.msgpack.encode(
-        Ask(settings.node_id, incarnation, rpc.host, rpc.port, FEATURE_LEVEL)
+        Ask(
+            settings.node_id,
+            incarnation,
+            rpc.host,
+            rpc.port,
+            known(settings.feature_level_known),
+        )
     )
     reason = ""
     for node_id in step.members:

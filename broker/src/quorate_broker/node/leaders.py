@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from quorate_broker.admin.flanking_registry import FlankingNode
+from quorate_broker.admin.view import Standing
 from quorate_broker.api.context import Leadership
 
 MAX_DELETED = 20_000
@@ -34,7 +35,7 @@ class Gossip(msgspec.Struct, frozen=True):
 
     `flanking` is None from everyone but the metadata leader; `term` is the term of its leadership.
     `full`: `leads` is everything that the broker leads. `short`: its disk is about to be full.
-    `address`: where it is reached by other brokers.
+    `address`: where it is reached by other brokers. `standing`: None from an older version.
     """
 
     leads: tuple[Lead, ...] = ()
@@ -43,6 +44,7 @@ class Gossip(msgspec.Struct, frozen=True):
     full: bool = False
     short: bool = False
     address: tuple[str, int] | None = None
+    standing: Standing | None = None
 
 
 _NOBODY = Leadership()
@@ -65,6 +67,8 @@ class Leaders:
         """`Lead.held` of each group, as its leader told last."""
         self.by_hand: dict[str, int] = {}
         """Groups that somebody moved to this broker, and the term of that."""
+        self.standings: dict[int, Standing] = {}
+        """Of each broker, as it told last."""
 
     def __len__(self) -> int:
         return len(self._table)

@@ -32,7 +32,7 @@ from quorate_broker.log.datadir import DataDir, NodeFile
 from quorate_broker.log.disk import Disk, OsDisk
 from quorate_broker.log.errors import DataDirError, JournalError
 from quorate_broker.log.journal import StateJournal
-from quorate_broker.node import doors, registration
+from quorate_broker.node import doors, listening, registration, remembered
 from quorate_broker.node import shelf as shelves
 from quorate_broker.node import world as worlds
 from quorate_broker.node.balance import Balance
@@ -71,16 +71,16 @@ LOOK_AGAIN_S = 0.02
 
 
 async def run(
-    settings: config.Settings,
+    live: config.Live,
     clock: seams.Clock,
     source: random.Random,
     stop: asyncio.Event,
     disk: Disk | None = None,
 ) -> int:
     """Run one broker until `stop` is set; the process's exit code."""
-    world = worlds.of_this_machine(settings, clock, source, disk or OsDisk())
+    world = worlds.of_this_machine(live.file, clock, source, disk or OsDisk())
     while True:
-        node = Node(settings, world, stop)
+        node = Node(live.file, world, stop, live.pinned)
         code = await _run(node)
         if not node.begins_anew:
             return code
@@ -110,23 +110,32 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 class Node:
     """See the module's head."""
 
-    def __init__(self, settings: config.Settings, world: World, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: config.Settings,
+        world: World,
+        stop: asyncio.Event,
+        pinned: frozenset[str] = frozenset(),
+    ) -> None:
         self.failure: Exception | None = None
         self.begins_anew = False
-        """Its disk was set aside when `run` returned: another node is to begin on an empty one."""
+        """Another node is to begin when `run` returned: this one's disk was set aside, or it began
+        with settings that the cluster has changed since."""
         self._retired = False
         """The cluster counts this incarnation out: it may never take part again."""
         self._over = asyncio.Event()
         """Asked to stop, or retired."""
         self._has_served = False
         self._settings = settings
+        """Who it is and where it listens: all else is in `live`."""
+        self.live = config.Live(settings, pinned)
         self._world = world
         self._clock = world.clock
         self._random = world.random
         self._stop = stop
         self._disks = Disks(world.workers(), self._journal_failed)
-        version = importlib.metadata.version("quorate-broker")
-        self._view = NodeView(settings, version, self._clock.monotonic_ms())
+        version = registration.version_of(settings, importlib.metadata.version("quorate-broker"))
+        self._view = NodeView(self.live, version, self._clock.monotonic_ms())
         self._leaders = Leaders()
         self._parts: Parts | None = None
         self._early: list[tuple[Peer, str, Message]] = []
@@ -159,6 +168,9 @@ class Node:
         """Everything, until asked to stop or unable to go on."""
         settings = self._settings
         self._datadir = await self._disks.call(self._open_datadir)
+        self.live.begin(await self._disks.call(self._remembered))
+        if self.live.said.version:
+            self._disks.resize(self.live.now.disk_threads)
         self._forming = Formation(settings, self._datadir, self._save_node, self._random)
         self._requests = Requests(self._forming)
         me = Peer(self._datadir.node.node_id, self._datadir.node.incarnation)
@@ -217,6 +229,11 @@ class Node:
                 stack.callback(keeper.cancel)
             await parts.controller.form(genesis, self._peers)
             await registration.register(parts, self._view.version)
+            if self.live.restart and await self._listening.keep():
+                log.info("starts over with settings that the cluster has changed since")
+                self.begins_anew = True
+                self._over.set()
+                return
             if settings.pod_info_dir:
                 following = registration.follow(parts, self._view.version)
                 stack.callback(tasks.create_task(following, name="told").cancel)
@@ -241,6 +258,7 @@ class Node:
             "balance": Balance(parts).run(),
             "room": self._room.run(parts.shelf, parts.peers, parts.leaders),
             "mending": self._mending.run(),
+            "settings": self._listening.run(),
             "housekeeping": Housekeeping(parts, self._disks, self._room).run(),
         }
 
@@ -255,6 +273,10 @@ class Node:
             datadir.close()
             raise
         return datadir
+
+    def _remembered(self) -> config.Said:
+        datadir = self._datadir
+        return remembered.read(self._world.disk, datadir.path, datadir.node.cluster_id)
 
     def _refuse_another_cluster(self, datadir: DataDir) -> None:
         """A volume that was bound to the wrong pod must not serve what lies on it."""
@@ -288,26 +310,26 @@ class Node:
     async def _join(self, me: Peer, founders: tuple[Member, ...] | None) -> Parts:
         """Open the metadata group and make everything that stands on it."""
         world = (self._world.disk, self._datadir, self._disks, self._clock, self._random)
-        throttle = Throttle(lambda: self._settings.leader_replication_throttled_rate)
+        throttle = Throttle(lambda: self.live.now.leader_replication_throttled_rate)
         shelf = shelves.Shelf(shelves.Parts(me, *world, throttle), self)
-        self._room = Room(self._settings, self._disks, self._datadir, self._room_changed)
+        self._room = Room(self.live, self._disks, self._datadir, self._room_changed)
         self._mending = Mending(shelf, self._room, self._clock, self._has_others)
         wanted = shelves.Wanted(
             shelves.METADATA_TOPIC,
             0,
             founders,
-            metadata_log(self._settings),
-            metadata_raft(self._settings),
+            metadata_log(self.live.now),
+            metadata_raft(self.live.now),
         )
         partition = await shelf.open(wanted)
         controller = Controller(
-            partition, self._settings, self._clock, self._random, self._metadata_moved
+            partition, self.live, self._clock, self._random, self._metadata_moved
         )
         controller.founders = founders or ()
         controller.is_up = self._peers.alive
         flank = Flank(controller, self._peers, self._clock, self._flanking_changed)
         parts = Parts(
-            self._settings, self._clock, self._random, self._peers, shelf, self._leaders, controller
+            self.live, self._clock, self._random, self._peers, shelf, self._leaders, controller
         )
         self._context = NodeContext(parts)
         self._replicas = Replicas(parts, self._context, self._datadir, self._disks)
@@ -318,6 +340,10 @@ class Node:
         self._gossip = Gossiping(shelf, self._peers, self._leaders, flank, changed)
         rpc = self._settings.rpc_advertised
         self._gossip.address = (rpc.host, rpc.port)
+        self._listening = listening.Listening(
+            parts, self._disks, self._world.disk, self._datadir, self._gossip.tell_standing
+        )
+        self._listening.listen(self._context)
         self._flank = flank
         self._requests.attach(parts, flank, self._transfers)
         self._view.attach(parts, flank, self._transfers)
@@ -368,10 +394,24 @@ class Node:
         assert self._replicas is not None
         assert self._parts is not None
         self._forget_deleted(self._parts.controller.image)
+        if self._refuses_level(self._parts.controller):
+            return
         self._neighbours.look(self._parts.controller.image)
+        self._listening.look(self._parts.controller.image)
         self._replicas.look()
         self._steering.look()
         self._view.refresh_soon()
+
+    def _refuses_level(self, controller: Controller) -> bool:
+        """The cluster has gone on to what this version does not know."""
+        image = controller.image
+        if image.is_beyond:
+            sentence = (
+                f"the cluster is at feature level {image.feature_level}, and this broker (version "
+                f"{self._view.version}) knows {image.knows} only: give it the others' version"
+            )
+            self._fail("the cluster's metadata", DataDirError(sentence))
+        return image.is_beyond
 
     def _forget_deleted(self, image: Image) -> None:
         """Nobody leads the partitions of a topic that is gone."""

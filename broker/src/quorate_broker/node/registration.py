@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from quorate_broker.cluster import commands
+from quorate_broker import config
+from quorate_broker.cluster import commands, records
 from quorate_broker.cluster.image import Broker
-from quorate_broker.cluster.records import FEATURE_LEVEL
 from quorate_broker.errors import KafkaError
 from quorate_broker.node import told as telling
 from quorate_broker.node.context import Parts
@@ -66,7 +66,8 @@ def _registration(
         telling.endpoints(settings, told, known),
         telling.rack(settings, told, known),
         version,
-        FEATURE_LEVEL,
+        parts.controller.knows,
+        settings.feature_level_raise == "auto",
     )
 
 
@@ -74,4 +75,11 @@ def _same(mine: commands.RegisterBroker, known: Broker) -> bool:
     return all(
         getattr(mine, field) == getattr(known, field)
         for field in commands.RegisterBroker.__struct_fields__
+        if field != "raises"
     )
+
+
+def version_of(settings: config.Settings, version: str) -> str:
+    """What this broker says it is; one that stands for an older version does not hide it."""
+    level = records.known(settings.feature_level_known)
+    return version if level == records.FEATURE_LEVEL else f"{version}-level{level}"

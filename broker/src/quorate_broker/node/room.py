@@ -40,12 +40,12 @@ class Room:
     """One per broker; `changed` is called when it runs short, and when it does so no longer."""
 
     def __init__(
-        self, settings: config.Settings, disks: Disks, datadir: DataDir, changed: Callable[[], None]
+        self, live: config.Live, disks: Disks, datadir: DataDir, changed: Callable[[], None]
     ) -> None:
+        self._live = live
         self._disks = disks
         self._datadir = datadir
         self._changed = changed
-        self._wanted = settings.storage_min_free_bytes
         self._back = asyncio.Event()
         self.total_bytes = 0
         self.free_bytes = 0
@@ -53,8 +53,9 @@ class Room:
 
     @property
     def reserve_bytes(self) -> int:
-        if self._wanted >= 0:
-            return self._wanted
+        wanted = self._live.now.storage_min_free_bytes
+        if wanted >= 0:
+            return wanted
         return min(MOST_RESERVE_BYTES, self.total_bytes // RESERVE_PARTS)
 
     async def run(self, shelf: Shelf, peers: Peers, leaders: Leaders) -> None:

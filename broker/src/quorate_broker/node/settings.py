@@ -1,4 +1,7 @@
-"""From the registry of settings to what logs and Raft groups take. Read next: `config.settings`."""
+"""From the registry of settings to what logs, Raft groups and coordinators take.
+
+Read next: `config.settings`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quorate_broker import config
+from quorate_broker.groups.settings import GroupSettings
 from quorate_broker.log.cleaner import CleanerPolicy
 from quorate_broker.log.log import LogSettings
 from quorate_broker.raft.settings import RaftSettings
@@ -77,6 +81,31 @@ def metadata_log(settings: config.Settings) -> LogSettings:
         index_interval_bytes=settings.log_index_interval_bytes,
         preallocate_bytes=min(METADATA_PREALLOCATE_BYTES, settings.log_preallocate_bytes),
         segment_ms=settings.log_roll_ms,
+    )
+
+
+GROUP_SETTINGS = (
+    "group.min.session.timeout.ms",
+    "group.max.session.timeout.ms",
+    "group.initial.rebalance.delay.ms",
+    "group.max.size",
+    "offset.metadata.max.bytes",
+    "offsets.retention.minutes",
+    "offsets.retention.check.interval.ms",
+)
+"""What `groups` reads."""
+
+
+def groups(settings: config.Settings) -> GroupSettings:
+    """The group coordinators' share."""
+    return GroupSettings(
+        min_session_timeout_ms=settings.group_min_session_timeout_ms,
+        max_session_timeout_ms=settings.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms=settings.group_initial_rebalance_delay_ms,
+        max_size=settings.group_max_size,
+        offset_metadata_max_bytes=settings.offset_metadata_max_bytes,
+        offsets_retention_ms=settings.offsets_retention_minutes * 60_000,
+        offsets_retention_check_ms=settings.offsets_retention_check_interval_ms,
     )
 
 

@@ -23,7 +23,7 @@ class Snapshots:
     def __init__(self, partition: Partition, encode: Callable[[], bytes], every_bytes: int) -> None:
         self._partition = partition
         self._encode = encode
-        self._every_bytes = every_bytes
+        self.every_bytes = every_bytes
         self._size = 0
         """Of the log, at the last snapshot."""
 
@@ -31,7 +31,7 @@ class Snapshots:
         """Everything before `next_offset` has been applied."""
         size = self._partition.size_bytes
         self._size = min(self._size, size)  # the log has been cut at its front
-        if size - self._size < self._every_bytes:
+        if size - self._size < self.every_bytes:
             return
         if keep_state(self._partition, next_offset, self._encode()):
             self._size = size

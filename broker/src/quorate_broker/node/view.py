@@ -46,8 +46,8 @@ REDRAW_S = 0.02
 class NodeView:
     """One per broker; exists before the cluster is formed and then shows an empty picture."""
 
-    def __init__(self, settings: config.Settings, version: str, started_ms: int) -> None:
-        self._settings = settings
+    def __init__(self, live: config.Live, version: str, started_ms: int) -> None:
+        self._live = live
         self._version = version
         self._started_ms = started_ms
         self._loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ class NodeView:
 
     @property
     def settings(self) -> config.Settings:
-        return self._settings
+        return self._live.now
 
     @property
     def version(self) -> str:
@@ -86,6 +86,26 @@ class NodeView:
 
     def partitions(self) -> Sequence[PartitionState]:
         return tuple(self._partition_states())
+
+    def load(self) -> tuple[int, int]:
+        parts = self._parts
+        if parts is None:
+            return 1, 0
+        me = parts.settings.node_id
+        held = [
+            (topic.id, info.index)
+            for topic in parts.controller.image.topics.values()
+            for info in topic.partitions
+            if me in info.replicas
+        ]
+        ready = sum(
+            local is not None
+            and local.replica.is_current
+            and me in parts.leaders.get(group_name(topic_id, index)).isr
+            for topic_id, index in held
+            for local in (parts.shelf.get(topic_id, index),)
+        )
+        return 1 + len(held), parts.controller.caught_up + ready
 
     def counters(self) -> Counters:
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -157,11 +177,22 @@ class NodeView:
             )
         await self._transfers.transfer(self._group(group_id), state.leader_id, target)
 
-    async def decommission(self, node_id: int, draining: bool) -> None:
+    async def change_settings(self, command: commands.ChangeSettings) -> commands.SettingsResult:
+        reply = await self._command(command)
+        assert isinstance(reply, commands.SettingsResult)
+        return reply
+
+    async def raise_level(self, level: int) -> None:
+        await self._command(commands.RaiseFeatureLevel(level))
+
+    async def _command(self, command: commands.Command) -> commands.Reply:
         parts = self._parts
         if parts is None:
             raise KafkaError(ErrorCode.NOT_CONTROLLER, "this broker is still starting")
-        await parts.controller.command(commands.DrainBroker(node_id, draining), parts.peers)
+        return await parts.controller.command(command, parts.peers)
+
+    async def decommission(self, node_id: int, draining: bool) -> None:
+        await self._command(commands.DrainBroker(node_id, draining))
 
     def decommission_status(self, node_id: int) -> Decommission | None:
         parts = self._parts
@@ -201,6 +232,10 @@ class NodeView:
             under_replicated_partitions=tuple(
                 s.path for s in states if s.leader_id != NO_LEADER and s.under_replicated
             ),
+            feature_level=controller.image.feature_level,
+            newest_level=controller.knows,
+            settings=controller.image.settings.get(0, {}),
+            settings_version=controller.image.settings_version,
         )
 
     def _members(self, parts: node_context.Parts) -> Iterator[BrokerInfo]:
@@ -220,6 +255,8 @@ class NodeView:
                 version=broker.version if broker else "",
                 membership_status="draining" if voter.node_id in image.draining else "active",
                 disks=(self._disk(),) if voter.node_id == parts.settings.node_id else (),
+                feature_level=broker.feature_level if broker else 0,
+                standing=parts.leaders.standings.get(voter.node_id),
             )
 
     @staticmethod
@@ -280,7 +317,7 @@ class NodeView:
         )
 
     def _disk(self) -> DiskSpace:
-        path = self._settings.data_dir
+        path = self.settings.data_dir
         try:
             usage = shutil.disk_usage(path)
         except OSError:  # it has none of its own: a simulator's

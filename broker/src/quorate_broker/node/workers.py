@@ -39,6 +39,10 @@ class Workers(Protocol):
         """
         ...
 
+    def resize(self, logs: int) -> None:
+        """So many threads for LOGS from now on."""
+        ...
+
     def close(self) -> None:
         """Finish what was submitted; blocking."""
         ...
@@ -48,6 +52,7 @@ class ThreadWorkers:
     """Real threads, `logs` of them for the logs."""
 
     def __init__(self, logs: int) -> None:
+        self._logs = logs
         counts = {Way.LOGS: logs, Way.VOTES: 1, Way.SLOW: 1}
         self._queues: dict[Way, queue.SimpleQueue[Work | None]] = {
             way: queue.SimpleQueue() for way in counts
@@ -59,6 +64,14 @@ class ThreadWorkers:
 
     def submit(self, way: Way, work: Work) -> None:
         self._queues[way].put(work)
+
+    def resize(self, logs: int) -> None:
+        threads = self._threads[Way.LOGS]
+        for number in range(self._logs, logs):
+            threads.append(self._started(Way.LOGS, number))
+        for _ in range(logs, self._logs):  # whichever is free first ends
+            self._queues[Way.LOGS].put(None)
+        self._logs = logs
 
     def close(self) -> None:
         for way, threads in self._threads.items():

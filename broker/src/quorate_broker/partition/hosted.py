@@ -223,6 +223,11 @@ class Host:
         self._carry_out(outcome, confirmed)
         return future
 
+    def wake(self) -> None:
+        """Something from outside has changed when the machine is due: have it look now."""
+        if self._machine is not None:
+            self._arm(self._clock.monotonic_ms())
+
     def close(self) -> None:
         self._partition.remove_waiter(self._changed)
         self._drop()

@@ -14,6 +14,7 @@ of the entries that it writes is. Next: `producers`, `raft.core`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,6 +111,11 @@ class Replica:
         self._checkpoint_index = log.checkpoint_index
         if doubt is not None:
             self.failed(CorruptReplica(doubt))
+
+    def set_lag(self, lag_ms: int) -> None:
+        """From now on a voter that had not everything for so long is not in sync."""
+        self._settings = dataclasses.replace(self._settings, lag_ms=lag_ms)
+        self._raft.configure(self._settings)
 
     # ----------------------------------------------------------------------------------- inputs
 

@@ -43,9 +43,9 @@ def build(
     max_body_bytes: int = MAX_BODY_BYTES,
     authorizer: Authorizer = EVERYBODY,
 ) -> Starlette:
-    """The app; `admin.serve` runs it."""
+    """The app; `admin.serve` runs it. Its `state.limit` sets another longest body."""
     handlers = _Handlers(port, max_body_bytes, authorizer)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/topics", handlers.topics, methods=["GET"]),
             Route("/topics/{topic}", handlers.produce, methods=["POST"]),
@@ -54,15 +54,21 @@ def build(
         ],
         exception_handlers=ERROR_HANDLERS,
     )
+    app.state.limit = handlers.limit
+    return app
 
 
 class _Handlers:
     def __init__(self, port: ProxyPort, max_body_bytes: int, authorizer: Authorizer) -> None:
         self._port = port
-        self._max_body_bytes = max_body_bytes
-        self._budget_bytes = max_body_bytes * BODY_BUDGET_FACTOR
+        self.limit(max_body_bytes)
         self._buffered_bytes = 0
         self._authorizer = authorizer
+
+    def limit(self, max_body_bytes: int) -> None:
+        """Bodies may be so long from now on."""
+        self._max_body_bytes = max_body_bytes
+        self._budget_bytes = max_body_bytes * BODY_BUDGET_FACTOR
 
     async def ready(self, request: Request) -> Response:
         ready = self._port.ready

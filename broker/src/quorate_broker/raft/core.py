@@ -310,6 +310,13 @@ class Raft:
         state = self._state
         return state.leading is not None and state.commit_index >= state.leading.term_start
 
+    def configure(self, settings: RaftSettings) -> None:
+        """Limits from now on; timing is armed already, and stays as it was."""
+        old = self._state.settings
+        timing = (old.heartbeat_ms, old.election_min_ms, old.election_max_ms)
+        assert timing == (settings.heartbeat_ms, settings.election_min_ms, settings.election_max_ms)
+        self._state.settings = settings
+
     @property
     def is_current(self) -> bool:
         """Whether it knows all that was committed when this member started, or before.

@@ -36,12 +36,16 @@ class AtOnce:
     def __init__(self) -> None:
         self.held: list[Work] | None = None
         """Slow work that waits for a test to carry it out; None: it is not held."""
+        self.threads = 0
 
     def submit(self, way: Way, work: Work) -> None:
         if way is Way.SLOW and self.held is not None:
             self.held.append(work)
         else:
             work()
+
+    def resize(self, logs: int) -> None:
+        self.threads = logs
 
     def close(self) -> None:
         pass

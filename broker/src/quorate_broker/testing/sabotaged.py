@@ -33,17 +33,17 @@ def main(arguments: list[str]) -> int:
         format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
-    return asyncio.run(_run(settings))
+    return asyncio.run(_run(config.Live(settings, config.pinned(environ, options.overrides))))
 
 
-async def _run(settings: config.Settings) -> int:
+async def _run(live: config.Live) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     saboteur = sabotage.Saboteur(os.environ)
-    disk = sabotage.SabotagedDisk(saboteur, settings.data_dir)
+    disk = sabotage.SabotagedDisk(saboteur, live.file.data_dir)
     clock = sabotage.SabotagedClock(saboteur)
-    return await node.run(settings, clock, random.Random(), stop, disk)
+    return await node.run(live, clock, random.Random(), stop, disk)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,7 @@ class StubNode:
 
     def __init__(self, brokers: int = 1, **settings: Any) -> None:
         self.settings = config.Settings(**settings)
+        self.live = config.Live(self.settings)
         self.clock = StubClock()
         self.authorizer: Authorizer = AllowAll()
         self.me = 1
@@ -234,6 +235,8 @@ class StubNode:
         outcome = self._machine.handle(0, command, self.clock.monotonic_ms())
         for record in outcome.records:
             self._machine.replay(record, 0)
+        set_ = self.image.settings
+        self.live.hear(config.Said(self.image.settings_version, set_.get(0, {}), set_.get(1, {})))
         self._host()
         ((_, reply),) = outcome.replies
         return reply
@@ -287,7 +290,14 @@ class StubNode:
             endpoint = records.Endpoint(LISTENER, f"broker-{member.node_id}.test", 9092)
             self.decide(
                 commands.RegisterBroker(
-                    member.node_id, member.incarnation, "127.0.0.1", 1, (endpoint,), None, "test"
+                    member.node_id,
+                    member.incarnation,
+                    "127.0.0.1",
+                    1,
+                    (endpoint,),
+                    None,
+                    "test",
+                    records.FEATURE_LEVEL,
                 )
             )
 

@@ -16,7 +16,16 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 from quorate_operator.facts import Json, Survey
-from quorate_operator.plan import children, leadership, quantity, rollout, scaling
+from quorate_operator.plan import (
+    children,
+    config,
+    leadership,
+    levels,
+    quantity,
+    rollout,
+    scaling,
+    template,
+)
 from quorate_operator.plan.actions import Action, GrowVolume, MarkLeader
 from quorate_operator.plan.inputs import Wish
 
@@ -26,12 +35,17 @@ def plan(wish: Wish, desired: Iterable[Json]) -> tuple[Action, ...]:
     if wish.spec.paused or "deletionTimestamp" in wish.observed.cluster["metadata"]:
         return ()
     lead = leadership.read(wish)
+    restarts = rollout.look(wish, lead)
     return (
-        *children.differences(desired, wish.observed.children),
+        *children.differences(
+            template.kept(desired, wish.observed.children), wish.observed.children
+        ),
         *_marks(wish),
         *_volumes(wish),
+        *config.steps(wish, lead),
         *scaling.look(wish, lead).steps,
-        *rollout.look(wish, lead).steps,
+        *restarts.steps,
+        *levels.steps(wish, lead, rolling=bool(restarts.remaining)),
     )
 
 

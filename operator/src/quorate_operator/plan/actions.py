@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from quorate_operator.facts import Json
 
@@ -128,6 +129,29 @@ class DeleteVolume:
         return f"delete volume {self.name}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Configure:
+    """Change settings of the running cluster."""
+
+    put: Mapping[str, str]
+    drop: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"configure {', '.join((*self.put, *self.drop))}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RaiseLevel:
+    """Have the cluster's metadata go on to a higher feature level, for good."""
+
+    level: int
+
+    def __str__(self) -> str:
+        return f"go on to feature level {self.level}"
+
+
+Call = Transfer | Decommission | Configure | RaiseLevel
+"""What the brokers do themselves."""
 Step = TakePermit | Spare | Restart | Transfer | Decommission | MarkDrained | DeleteVolume
 """What takes something away, or leads to it."""
-Action = Apply | MarkLeader | GrowVolume | Step
+Action = Apply | MarkLeader | GrowVolume | Configure | RaiseLevel | Step

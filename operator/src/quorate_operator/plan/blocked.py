@@ -28,6 +28,8 @@ class Reason(enum.StrEnum):
     DRAINING = "Draining"
     DRAIN_STUCK = "DrainStuck"
     VOLUME_LEAVING = "VolumeLeaving"
+    CONFIG_REFUSED = "ConfigRefused"
+    VERSION_TOO_OLD = "VersionTooOld"
 
 
 SENTENCES: Final = {
@@ -41,6 +43,8 @@ SENTENCES: Final = {
     Reason.NOT_FORMED: "the brokers have not formed a cluster yet",
     Reason.DRAINING: "what {} stores is being moved to the others",
     Reason.DRAIN_STUCK: "what {} stores cannot be moved",
+    Reason.CONFIG_REFUSED: "the brokers do not take the setting {}",
+    Reason.VERSION_TOO_OLD: "brokers of {} could not read the cluster's metadata any more",
     Reason.VOLUME_LEAVING: "volume {} of a broker that was removed is still being deleted",
 }
 

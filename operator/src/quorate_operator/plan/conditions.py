@@ -3,8 +3,8 @@
 Ready        clients are served: someone leads and a broker takes connections
 Reconciling  the operator, or Kubernetes on its behalf, is still changing something
 Stalled      something was refused and needs a person
-QuorumAvailable, FullyReplicated, UpToDate, StorageReady say more; Scaled=False and the warnings
-Insecure, EvenBrokers and Paused are there only while they are true
+QuorumAvailable, FullyReplicated, UpToDate, ConfigInSync, StorageReady say more; Scaled=False and
+the warnings Drift, Insecure, EvenBrokers and Paused are there only while they are true
 
 Messages hold no counters and no times, so that a steady cluster keeps a steady status.
 """
@@ -12,9 +12,10 @@ Messages hold no counters and no times, so that a steady cluster keeps a steady 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Final
 
-from quorate_operator.plan import nodes, quantity, rollout, scaling, size
+from quorate_operator.plan import config, nodes, quantity, rollout, scaling, size
 from quorate_operator.plan.actions import Action
 from quorate_operator.plan.blocked import Reason, sentences
 from quorate_operator.plan.inputs import Wish
@@ -43,6 +44,8 @@ class Passed:
     """By the API server's rules: trying again will not help."""
     failed: tuple[str, ...] = ()
     """For now: it will be tried again."""
+    config_refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Settings that the brokers do not take, with their words."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ def verdicts(wish: Wish, lead: Leadership, brokers: list[Node], passed: Passed) 
         _up_to_date(rollout.look(wish, lead)),
         *_scaled(wish, lead),
         _storage(wish),
+        _config(wish, lead, passed),
+        *_drift(wish, lead),
         *_warnings(wish),
     ]
 
@@ -186,6 +191,58 @@ def _scaled(wish: Wish, lead: Leadership) -> list[Verdict]:
         message = f"The number of brokers waits: {sentences(held)}."
         return [Verdict("Scaled", "False", held[0].reason.value, message[:MESSAGE_LIMIT])]
     return [Verdict("Scaled", "False", "Scaling", "Brokers are coming or going.")]
+
+
+def _config(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
+    kind = "ConfigInSync"
+    if passed.config_refused:
+        blocked = config.refused(passed.config_refused)
+        message = f"{sentences(blocked)}."
+        return Verdict(kind, "False", blocked[0].reason.value, message[:MESSAGE_LIMIT])
+    view = lead.view
+    if view is None:
+        return Verdict(kind, "Unknown", "NobodyLeads", "Only a leader can tell.")
+    if view.config_version == 0:
+        if not wish.spec.config:
+            return Verdict(kind, "True", "InSync", "Nothing is configured.")
+        message = "The brokers go by their files until their metadata holds settings."
+        return Verdict(kind, "False", "NotYetShared", message)
+    if any(True for _ in config.steps(wish, lead)):
+        return Verdict(kind, "False", "Applying", "Settings are being changed.")
+    behind = config.behind(wish, lead)
+    if behind:
+        message = f"These brokers have not heard of the last change yet: {', '.join(behind)}."
+        return Verdict(kind, "False", "Applying", message[:MESSAGE_LIMIT])
+    waiting = config.restarting(wish, lead)
+    if waiting:
+        message = f"These brokers need a restart for it: {', '.join(waiting)}."
+        return Verdict(kind, "False", "RestartNeeded", message[:MESSAGE_LIMIT])
+    return Verdict(kind, "True", "InSync", "Every broker runs with the settings of spec.config.")
+
+
+def _drift(wish: Wish, lead: Leadership) -> list[Verdict]:
+    """Brokers that are not as the spec says, and that no change under way explains."""
+    view = lead.view
+    if view is None:
+        return []
+    rogue = [
+        f"broker {one.node_id} is a member and not in the spec"
+        for one in view.members
+        if one.node_id > size.effective(wish) and not one.draining
+    ]
+    versions = {one.version for one in view.members if one.version}
+    skewed = [
+        f"broker {one.node_id} runs version {one.version}" for one in view.members if one.version
+    ]
+    if len(versions) < 2 or rollout.look(wish, lead).remaining:
+        skewed = []
+    departing = list(config.departing(wish, lead))
+    reasons = {"UnknownBroker": rogue, "VersionSkew": skewed, "ConfigSkew": departing}
+    reason = next((name for name, found in reasons.items() if found), "")
+    if not reason:
+        return []
+    message = "; ".join((*rogue, *skewed, *departing))
+    return [Verdict("Drift", "True", reason, f"{message}."[:MESSAGE_LIMIT])]
 
 
 def _storage(wish: Wish) -> Verdict:

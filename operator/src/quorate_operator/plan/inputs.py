@@ -33,6 +33,13 @@ class Wish:
         """The live StatefulSet of that role; empty when there is none."""
         return self.observed.children.get(("StatefulSet", self.names.workload(role)), {})
 
+    def image(self, role: Role) -> str:
+        """Of the live StatefulSet's template; empty when there is none."""
+        workload = self.workload(role)
+        if not workload:
+            return ""
+        return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
+
     @classmethod
     def parse(cls, observed: Observed) -> Wish:
         """Raises pydantic.ValidationError for a spec or status of an unknown shape."""

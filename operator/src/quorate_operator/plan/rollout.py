@@ -4,7 +4,8 @@
     others               one at a time, through the gate, by permit; the leader last, after it has
                          handed the lead over
 
-A pod is outdated when it was made from an older template than the StatefulSet's. Nothing is
+A pod is outdated when it was made from an older template than the StatefulSet's, or when its broker
+says that only a restart brings it to the settings of the cluster (`config.py`). Nothing is
 remembered: an operator that was killed anywhere looks again and goes on.
 
 Read next: `gate.py`, `permit.py`.
@@ -22,7 +23,16 @@ from quorate_operator.names import (
     RESTART_ANNOTATION,
     node_id,
 )
-from quorate_operator.plan import gate, identity, permit, size, windows
+from quorate_operator.plan import (
+    config,
+    gate,
+    identity,
+    leadership,
+    levels,
+    permit,
+    size,
+    windows,
+)
 from quorate_operator.plan.actions import Action, Restart, Transfer
 from quorate_operator.plan.blocked import Blocked, Reason
 from quorate_operator.plan.inputs import Wish
@@ -55,7 +65,7 @@ class Rollout:
 
 def look(wish: Wish, lead: Leadership) -> Rollout:
     """The restarts as they stand now."""
-    outdated = _outdated(wish)
+    outdated = _outdated(wish, lead)
     granted = permit.held(wish)
     remaining = tuple((pod.name, why) for pod, why in outdated)
     if wish.spec.paused or wish.spec.hibernate or wish.spec.update_strategy.type == "OnDelete":
@@ -82,21 +92,25 @@ def wanted(wish: Wish) -> bool:
     """Whether something may be restarted in this pass: then the leader has to be asked first."""
     if wish.spec.paused or wish.spec.hibernate or wish.spec.update_strategy.type == "OnDelete":
         return False
-    return bool(_outdated(wish)) or permit.held(wish) is not None
+    return bool(_outdated(wish, leadership.read(wish))) or permit.held(wish) is not None
 
 
 def _one(wish: Wish, lead: Leadership, pod: Pod, why: Why, *, granted: bool) -> Rollout:
     """The next step for a broker that serves."""
     number = node_id("broker", pod.ordinal)
     risks = gate.risks(wish.survey, number)
-    blocked = (*_consent(wish), *gate.closed(wish, lead, pod))
+    blocked = (
+        *_consent(wish, lead),
+        *levels.too_old(wish, lead, wish.image("broker")),
+        *gate.closed(wish, lead, pod),
+    )
     if blocked or pod.terminating:
         return Rollout(blocked=blocked, risks=risks)
     leads = lead.claim is not None and lead.claim.node_id == number
     alone = size.effective(wish) == 1
     step: Action
     if leads and not alone and wish.spec.update_strategy.leader == "Transfer":
-        step = Transfer(pod.name, _successor(wish, number))
+        step = Transfer(pod.name, _successor(wish, lead, number))
     elif granted:
         step = Restart(pod.name, pod.uid, pod.resource_version, why)
     else:
@@ -104,13 +118,21 @@ def _one(wish: Wish, lead: Leadership, pod: Pod, why: Why, *, granted: bool) -> 
     return Rollout(steps=(step,), risks=risks)
 
 
-def _consent(wish: Wish) -> tuple[Blocked, ...]:
+def revision(wish: Wish, lead: Leadership) -> str:
+    """What is rolled out: the template, and the settings if some need a restart."""
+    template = (wish.workload("broker").get("status") or {}).get("updateRevision") or ""
+    if lead.view is None or not config.restarting(wish, lead):
+        return str(template)
+    return f"{template}.{lead.view.config_version}"
+
+
+def _consent(wish: Wish, lead: Leadership) -> tuple[Blocked, ...]:
     strategy = wish.spec.update_strategy
     found = []
     if strategy.type == "Supervised":
-        revision = str(wish.workload("broker")["status"]["updateRevision"])
-        if wish.annotation(APPROVED_ANNOTATION) != revision:
-            found.append(Blocked(Reason.APPROVAL, revision))
+        asked = revision(wish, lead)
+        if wish.annotation(APPROVED_ANNOTATION) != asked:
+            found.append(Blocked(Reason.APPROVAL, asked))
     if strategy.windows and not windows.is_open(strategy.windows, wish.observed.now):
         found.append(Blocked(Reason.WINDOW, windows.text(strategy.windows)))
     return tuple(found)
@@ -131,9 +153,9 @@ def _next(
     )
 
 
-def _successor(wish: Wish, leader: int) -> int:
+def _successor(wish: Wish, lead: Leadership, leader: int) -> int:
     """Another one, best one that is not restarted for this change any more."""
-    outdated = {pod.ordinal for pod, _ in _outdated(wish)}
+    outdated = {pod.ordinal for pod, _ in _outdated(wish, lead)}
     others = [n for n in range(1, size.effective(wish) + 1) if n != leader]
     return min(others, key=lambda number: (number - 1 in outdated, number))
 
@@ -149,18 +171,23 @@ def _serves(wish: Wish, pod: Pod) -> bool:
     return pod.ready or (view is not None and bool(view.cluster_id))
 
 
-def _outdated(wish: Wish) -> list[tuple[Pod, Why]]:
+def _outdated(wish: Wish, lead: Leadership) -> list[tuple[Pod, Why]]:
     workload = wish.workload("broker")
     status = workload.get("status") or {}
     current = status.get("updateRevision")
     generation = workload.get("metadata", {}).get("generation", 0)
     if not current or status.get("observedGeneration", generation) != generation:
         return []  # Kubernetes has not looked at our last change yet
-    return [
-        (pod, _why(pod, workload["spec"]["template"]))
-        for pod in sorted(wish.observed.pods_of("broker"), key=lambda one: one.ordinal)
-        if pod.revision not in ("", current) and pod.ordinal < size.effective(wish)
-    ]
+    behind = config.restarting(wish, lead)
+    found = []
+    for pod in sorted(wish.observed.pods_of("broker"), key=lambda one: one.ordinal):
+        if pod.ordinal >= size.effective(wish):
+            continue
+        if pod.revision not in ("", current):
+            found.append((pod, _why(pod, workload["spec"]["template"])))
+        elif pod.name in behind:
+            found.append((pod, Why.CONFIG))
+    return found
 
 
 def _why(pod: Pod, template: Json) -> Why:

@@ -9,7 +9,16 @@ Read next: `conditions.py`, `leadership.py` for the leader, `nodes.py` for the n
 from __future__ import annotations
 
 from quorate_operator.names import selector_text
-from quorate_operator.plan import conditions, leadership, nodes, rollout, scaling, size
+from quorate_operator.plan import (
+    conditions,
+    config,
+    leadership,
+    levels,
+    nodes,
+    rollout,
+    scaling,
+    size,
+)
 from quorate_operator.plan.conditions import MESSAGE_LIMIT, Passed, Verdict
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
@@ -43,6 +52,8 @@ def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
         conditions=_dated(wish, verdicts),
         cluster_id=lead.cluster_id or None,
         version=image.rpartition(":")[2],
+        metadata_version=_level(wish, lead),
+        images=levels.seen(wish, lead),
         leader=leader,
         previous_leader=before,
         leader_transitions=_transitions(wish, lead),
@@ -55,8 +66,8 @@ def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
         flanking=FlankingStatus(replicas=len(flanking), ready=sum(node.ready for node in flanking)),
         updated_replicas=len(running) - len(restarts.remaining),
         updated_text=f"{len(running) - len(restarts.remaining)}/{wish.spec.replicas}",
-        rollout=_rollout(wish, restarts),
-        blocked_by=_held(wish, lead, restarts),
+        rollout=_rollout(wish, lead, restarts),
+        blocked_by=_held(wish, lead, restarts, passed),
         listeners=_listeners(wish),
     )
 
@@ -93,19 +104,26 @@ def invalid(
     return previous.model_copy(update={"conditions": ordered})
 
 
-def _rollout(wish: Wish, restarts: Rollout) -> RolloutStatus | None:
+def _rollout(wish: Wish, lead: Leadership, restarts: Rollout) -> RolloutStatus | None:
     if not restarts.remaining:
         return None
     return RolloutStatus(
-        revision=(wish.workload("broker").get("status") or {}).get("updateRevision"),
+        revision=rollout.revision(wish, lead) or None,
         current=restarts.current or None,
         remaining=[Pending(pod=pod, reason=why) for pod, why in restarts.remaining],
         accepted_risks=list(restarts.risks),
     )
 
 
-def _held(wish: Wish, lead: Leadership, restarts: Rollout) -> list[Held]:
-    several = (*restarts.blocked, *scaling.look(wish, lead).blocked)
+def _level(wish: Wish, lead: Leadership) -> int | None:
+    """As the leader tells; as it was last known while nobody leads."""
+    told = lead.view.feature_level if lead.view else 0
+    return told or wish.previous.metadata_version
+
+
+def _held(wish: Wish, lead: Leadership, restarts: Rollout, passed: Passed) -> list[Held]:
+    refused = config.refused(passed.config_refused)
+    several = (*restarts.blocked, *scaling.look(wish, lead).blocked, *refused)
     return [
         Held(reason=one.reason, subject=one.subject[:253], message=one.sentence[:512])
         for one in several[:32]

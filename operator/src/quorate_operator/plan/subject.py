@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quorate_operator.facts import DefaultImage, Json, Subject
+from quorate_operator.facts import DefaultImage, Subject
 from quorate_operator.model import BrokerClusterSpec
 from quorate_operator.names import RESTART_ANNOTATION
 from quorate_operator.plan import identity, leadership, quantity, size
@@ -37,17 +37,11 @@ def image(wish: Wish, default: DefaultImage) -> str:
     tag = wanted.tag or wish.spec.version
     if tag:
         return f"{wanted.repository or default.repository}:{tag}"
-    live = _live_image(wish.workload("broker"))
+    live = wish.image("broker")
     formed = identity.recorded(wish)
     if live and formed and wanted.repository in (None, live.rpartition(":")[0]):
         return live
     return f"{wanted.repository or default.repository}:{default.tag}"
-
-
-def _live_image(workload: Json) -> str:
-    if not workload:
-        return ""
-    return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 def _claim_size(wish: Wish) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
-from quorate_operator.admin import AdminError
+from quorate_operator.admin import AdminError, ConfigRefused
 from quorate_operator.facts import Claim, Partition, Survey
 
 
@@ -25,6 +26,8 @@ class FakeAdmin:
     says: Survey | None = None
     refuses: str = ""
     """Calls fail with these words."""
+    bad: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Settings that are refused, each with these words."""
     asked: list[str] = dataclasses.field(default_factory=list)
 
     async def survey(self, host: str) -> Survey | None:
@@ -36,6 +39,15 @@ class FakeAdmin:
 
     async def decommission(self, host: str, node_id: int, *, leave: bool) -> None:
         self._note(f"{'decommission' if leave else 'recommission'} {node_id}")
+
+    async def configure(self, host: str, put: Mapping[str, str], drop: tuple[str, ...]) -> None:
+        self._note(f"configure {dict(put)} without {list(drop)}")
+        problems = {name: why for name, why in self.bad.items() if name in put}
+        if problems:
+            raise ConfigRefused(problems)
+
+    async def raise_level(self, host: str, level: int) -> None:
+        self._note(f"raise the level to {level}")
 
     def _note(self, text: str) -> None:
         self.asked.append(text)

@@ -88,7 +88,10 @@ class Machines:
         if not self._sabotage:
             entry, environ = ["quorate_broker", "run"], os.environ | more
         command += [sys.executable, "-m", *entry, "--config", str(self._config(node_id))]
-        for setting in self._settings:
+        settings = self._settings
+        if not more:  # so that the older version, which does not know this, can come back
+            settings += ("feature.level.raise=asked",)
+        for setting in settings:
             command += ["--set", setting]
         with self.log_file(node_id).open("ab") as log:
             self._processes[node_id] = subprocess.Popen(

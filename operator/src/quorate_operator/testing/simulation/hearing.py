@@ -88,6 +88,12 @@ class ModelAdmin:
         self._brokers.decommission(node_id, leave=leave)
         await self._done(f"{'de' if leave else 're'}commission {node_id}")
 
+    async def configure(self, host: str, put: Mapping[str, str], drop: tuple[str, ...]) -> None:
+        raise AssertionError("the model has no settings, and tells none")
+
+    async def raise_level(self, host: str, level: int) -> None:
+        raise AssertionError("the model has no feature levels, and tells none")
+
     async def _reach(self, host: str) -> None:
         if not await self._reached(host) or self._brokers.leader == NOBODY:
             raise AdminError("no answer")

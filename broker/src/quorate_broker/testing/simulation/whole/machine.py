@@ -59,6 +59,9 @@ class SimWorkers:
         self._queues[way].append(work)
         self._begin(way)
 
+    def resize(self, logs: int) -> None:
+        self._most[Way.LOGS] = logs
+
     def close(self) -> None:
         """What was submitted happens now: nobody reads the clock meanwhile."""
         for way, queue in self._queues.items():
