@@ -15,13 +15,14 @@ from typing import Final
 from quorate_operator.model import ADMIN_PORT, PROXY_PORT, RPC_PORT, BrokerClusterSpec
 from quorate_operator.names import Names
 
-Value = str | int | bool
+Value = str | int | float | bool
 Values = dict[str, Value]
 
 HEAD: Final = "# Written by the Quorate operator; edit the BrokerCluster instead.\n"
 DATA_DIR: Final = "/var/lib/quorate"
 ANY_HOST: Final = "0.0.0.0"
 _INTEGER: Final = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_DECIMAL: Final = re.compile(r"[+-]?(0|[1-9][0-9]*)\.[0-9]+")
 _FLANKING_SETTINGS: Final = ("proxy.", "log.level")
 """Only what a flanking node reads goes to it, so that nothing else restarts it."""
 
@@ -102,10 +103,12 @@ def _users(spec: BrokerClusterSpec, prefixes: tuple[str, ...]) -> Values:
     }
 
 
-def _typed(text: str) -> str | int | bool:
+def _typed(text: str) -> Value:
     """The resource holds strings, the file typed values: what looks like a number is one."""
     if _INTEGER.fullmatch(text):
         return int(text)
+    if _DECIMAL.fullmatch(text):
+        return float(text)
     if text in ("true", "false"):
         return text == "true"
     return text

@@ -277,7 +277,8 @@ class UpdateStrategy(Model):
 RESERVED_SETTINGS: Final = (
     "node.id", "node.role", "data.dir", "rack", "cluster.id", "seeds", "listeners", "rpc.host",
     "rpc.port", "admin.host", "admin.port", "proxy.host", "proxy.port", "bootstrap.servers",
-    "admin.urls", "feature.level.known", "feature.level.raise",
+    "admin.urls", "feature.level.known", "feature.level.raise", "pod.name",
+    "rpc.advertised.address",
 )  # fmt: skip
 
 

@@ -212,6 +212,7 @@ class Machine:
                 "offsets.topic.num.partitions=1",
                 "log.preallocate.bytes=65536",
                 "storage.min.free.bytes=65536",
+                f"feature.level.known={self.version.level}",
                 f"log.segment.bytes={options.segment_bytes}",
                 f"log.scrub.interval.ms={options.scrub_ms}",
                 f"log.cleaner.io.max.bytes.per.second={1 << 40}",  # in no time: threads may wait

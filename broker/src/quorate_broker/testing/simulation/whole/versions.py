@@ -1,7 +1,7 @@
 """Brokers of two versions in one cluster: the present one, and the one before it.
 
-The older one speaks version 1 of the lines between brokers and knows feature level 1; its code is
-the present one's, held back where versions meet (`net.greeting`, `cluster.records`).
+The older one speaks version 1 of the lines between brokers and knows one feature level less; its
+code is the present one's, held back where versions meet (`net.greeting`, `feature.level.known`).
 
 - The level of the cluster rises when every member has said that it knows it, not before.
 - Who is too old for the cluster's level ends with a sentence; somebody reads it.
@@ -31,7 +31,7 @@ class Version:
     level: int
 
 
-OLDER = Version(line=1, level=FEATURE_LEVEL)
+OLDER = Version(line=1, level=FEATURE_LEVEL - 1)
 NEWER = Version(greeting.VERSION, FEATURE_LEVEL)
 
 
