@@ -75,6 +75,7 @@ def test_lists_merge_by_key():
     assert keyed == {
         ".spec.listeners": ["name"],
         ".status.conditions": ["type"],
+        ".status.images": ["image"],
         ".status.listeners": ["name"],
         ".status.nodes": ["nodeId"],
         ".status.rollout.remaining": ["pod"],
