@@ -115,12 +115,18 @@ def test_nothing_is_put_where_the_brokers_have_what_the_spec_says(story):
 
 
 def test_what_differs_is_put_and_what_is_gone_from_the_spec_is_dropped(story):
-    story.spec = {"config": {"num.partitions": "9", "log.level": "debug"}}
+    story.spec = {"config": {"num.partitions": "9", "max.connections": "5"}}
     story.config = {"num.partitions": "7", "fetch.max.bytes": "4096"}
     (step,) = story.config_steps
-    assert step == Configure({"num.partitions": "9", "log.level": "debug"}, ("fetch.max.bytes",))
-    assert str(step) == "configure num.partitions, log.level, fetch.max.bytes"
+    assert step == Configure({"num.partitions": "9", "max.connections": "5"}, ("fetch.max.bytes",))
+    assert str(step) == "configure num.partitions, max.connections, fetch.max.bytes"
     assert story.condition("ConfigInSync") == ("False", "Applying")
+
+
+def test_what_a_broker_logs_is_its_files_and_is_heeded_from_there(story):
+    story.spec = {"config": {"num.partitions": "7", "log.level": "debug"}}
+    assert story.config_steps == []
+    assert story.condition("ConfigInSync") == ("True", "InSync")
 
 
 def test_nothing_is_put_before_the_brokers_share_their_settings(story):
@@ -247,11 +253,11 @@ def test_a_broker_of_another_version_is_named_unless_a_roll_explains_it(story):
 
 @pytest.mark.parametrize("field", ["own", "unknown", "invalid"])
 def test_a_broker_with_other_settings_is_named(story, field):
-    story.standings[3] = dataclasses.replace(Standing(4, False), **{field: ("log.level",)})
+    story.standings[3] = dataclasses.replace(Standing(4, False), **{field: ("max.connections",)})
     found = story.told().condition("Drift")
     assert found.reason == "ConfigSkew"
     assert "orders-broker-2" in found.message
-    assert "log.level" in found.message
+    assert "max.connections" in found.message
 
 
 def test_a_cluster_as_the_spec_says_has_no_such_condition(story):
@@ -329,7 +335,7 @@ def test_settings_that_are_refused_do_not_hold_up_the_others():
             calls.append({"call": call})
             return (400, bad) if len(calls) == 1 else (200, {"config_version": 5})
 
-    put = {"num.partition": "7", "log.level": "debug"}
+    put = {"num.partition": "7", "max.connections": "5"}
     called, error = over_http(Refusing(), lambda admin: admin.configure("b", put, ()))
     assert called == ["PUT /v1/cluster_config"] * 2
     assert isinstance(error, ConfigRefused)

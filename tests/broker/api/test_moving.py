@@ -319,9 +319,9 @@ def test_all_brokers_are_configured_by_a_resource_without_a_name_and_one_by_its_
     assert described(node, "") == {}
     for_all = configured(node, ("num.partitions", SET, "7"), kind=BROKER, name="")
     assert (for_all.error_code, for_all.error_message) == (0, None)
-    assert configured(node, ("log.level", SET, "debug"), kind=BROKER, name="1").error_code == 0
+    assert configured(node, ("max.connections", SET, "5"), kind=BROKER, name="1").error_code == 0
     assert described(node, "1")["num.partitions"] == ("7", 3, False)
-    assert described(node, "1")["log.level"] == ("debug", 2, False)
+    assert described(node, "1")["max.connections"] == ("5", 2, False)
     assert described(node, "1")["broker.id"][1] == static
     assert described(node, "") == {"num.partitions": ("7", 3, False)}
     assert configured(node, ("num.partitions", DELETE, None), kind=BROKER, name="").error_code == 0
@@ -336,11 +336,11 @@ def test_what_brokers_do_not_take_is_told_in_words_and_changes_nothing() -> None
     shared = configured(node, ("num.partitions", SET, "7"), kind=BROKER, name="1")
     assert shared.error_code == ErrorCode.INVALID_CONFIG
     for name in ("9", "one"):
-        nobody = configured(node, ("log.level", SET, "debug"), kind=BROKER, name=name)
+        nobody = configured(node, ("max.connections", SET, "5"), kind=BROKER, name=name)
         assert nobody.error_code == ErrorCode.INVALID_REQUEST
-    assert configured(node, ("log.level", SET, None), kind=BROKER, name="").error_code != 0
+    assert configured(node, ("max.connections", SET, None), kind=BROKER, name="").error_code != 0
     node.authorizer = Nobody()
-    refused = configured(node, ("log.level", SET, "debug"), kind=BROKER, name="")
+    refused = configured(node, ("max.connections", SET, "5"), kind=BROKER, name="")
     assert refused.error_code == ErrorCode.CLUSTER_AUTHORIZATION_FAILED
     assert node.image.settings == {}
 

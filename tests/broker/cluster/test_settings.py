@@ -137,10 +137,10 @@ def test_settings_are_put_and_removed_and_each_change_has_a_version(leader: Lead
     assert leader.change(put={"num.partitions": "7", "fetch.max.bytes": "4096"}).version == 1
     assert leader.image.settings == {0: {"num.partitions": "7", "fetch.max.bytes": "4096"}}
     assert leader.change(put={"num.partitions": "7"}).version == 1
-    assert leader.change(drop=("num.partitions", "log.level")).version == 2
+    assert leader.change(drop=("num.partitions", "max.connections")).version == 2
     assert leader.image.settings == {0: {"fetch.max.bytes": "4096"}}
-    assert leader.change(put={"log.level": "debug"}, replace=True).version == 3
-    assert leader.image.settings == {0: {"log.level": "debug"}}
+    assert leader.change(put={"max.connections": "5"}, replace=True).version == 3
+    assert leader.image.settings == {0: {"max.connections": "5"}}
 
 
 def test_one_bad_setting_and_nothing_is_changed_and_each_is_told(leader: Leader) -> None:
@@ -180,16 +180,16 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(leader: Leader) -> None:
 
 
 def test_one_broker_has_settings_of_its_own_where_brokers_may_differ(leader: Leader) -> None:
-    leader.change(node_id=2, put={"log.level": "debug"})
-    assert leader.image.settings == {2: {"log.level": "debug"}}
+    leader.change(node_id=2, put={"max.connections": "5"})
+    assert leader.image.settings == {2: {"max.connections": "5"}}
     result = leader.change(node_id=2, put={"num.partitions": "7"})
     assert "all brokers share it" in result.problems["num.partitions"]
-    code, _ = leader.refused(commands.ChangeSettings(9, {"log.level": "debug"}))
+    code, _ = leader.refused(commands.ChangeSettings(9, {"max.connections": "5"}))
     assert code == ErrorCode.RESOURCE_NOT_FOUND
 
 
 def test_what_a_broker_set_for_itself_goes_with_it(leader: Leader) -> None:
-    leader.change(node_id=3, put={"log.level": "debug"})
+    leader.change(node_id=3, put={"max.connections": "5"})
     leader.do(commands.DrainBroker(3, True))
     leader.do(commands.RemoveBroker(3, "disk-3"))
     assert leader.image.settings == {}
@@ -217,7 +217,7 @@ def test_what_a_newer_version_took_stands_until_somebody_changes_it(leader: Lead
 
 def test_a_snapshot_holds_the_settings(leader: Leader) -> None:
     leader.change(put={"num.partitions": "7"})
-    leader.change(node_id=2, put={"log.level": "debug"})
+    leader.change(node_id=2, put={"max.connections": "5"})
     restored = Image.decode(leader.image.encode())
     assert restored.settings == leader.image.settings
     assert restored.settings_version == 2

@@ -25,8 +25,8 @@ def said(version: int = 1, own: config.Texts | None = None, **everybody: str) ->
 def test_the_file_counts_until_the_cluster_has_settings() -> None:
     found = live()
     assert found.now == FILE
-    found.hear(said(log_level="debug"))
-    assert (found.now.log_level, found.now.num_partitions) == ("debug", 4)
+    found.hear(said(max_connections="5"))
+    assert (found.now.max_connections, found.now.num_partitions) == (5, 4)
     assert found.now.rpc_port == 7, "who it is and where it listens stays the file's"
 
 
@@ -52,11 +52,11 @@ def test_the_command_line_goes_before_all_where_brokers_may_differ() -> None:
 
 def test_who_listens_to_what_changed_is_called_once_and_nobody_else() -> None:
     found, called = live(), []
-    found.listen(("log.level", "fetch.max.bytes"), lambda: called.append("both"))
-    found.listen(("max.connections",), lambda: called.append("other"))
-    found.hear(said(log_level="debug", fetch_max_bytes="4096"))
+    found.listen(("max.connections", "fetch.max.bytes"), lambda: called.append("both"))
+    found.listen(("disk.threads",), lambda: called.append("other"))
+    found.hear(said(max_connections="5", fetch_max_bytes="4096"))
     assert called == ["both"]
-    found.hear(said(2, log_level="debug", fetch_max_bytes="4096"))
+    found.hear(said(2, max_connections="5", fetch_max_bytes="4096"))
     assert called == ["both"]
 
 
@@ -79,10 +79,10 @@ def test_nobody_can_listen_to_what_needs_a_restart() -> None:
 
 def test_what_this_version_does_not_know_or_take_is_told_and_left_at_the_default() -> None:
     found = live()
-    found.hear(said(num_partitions="many", of_the_future="1", log_level="debug"))
+    found.hear(said(num_partitions="many", of_the_future="1", max_connections="5"))
     assert found.unknown == ("of.the.future",)
     assert found.invalid == ("num.partitions",)
-    assert (found.now.num_partitions, found.now.log_level) == (4, "debug")
+    assert (found.now.num_partitions, found.now.max_connections) == (4, 5)
 
 
 def test_hours_of_retention_count_where_nobody_gave_milliseconds() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,7 +25,12 @@ from quorate_broker.testing.simdisk import SimDisk
 from quorate_broker.wire.messages import metadata
 
 LISTENER = 'listeners=[{name="plain", host="127.0.0.1", port=PORT, authentication="none"}]'
-DYNAMIC = {name for name, row in config.SETTINGS.items() if not row.needs_restart}
+DYNAMIC = {
+    name
+    for name, row in config.SETTINGS.items()
+    if not row.needs_restart and row.scope is not config.Scope.NODE
+}
+"""Of those that brokers share; what of its own file a node heeds is told in `test_told`."""
 
 
 def ports() -> tuple[str, ...]:
@@ -61,15 +65,6 @@ class Running:
         new = commands.NewTopic(name, -1, replicas)
         reply = await self.lonely.node.context.controller(commands.CreateTopics((new,)))
         return cast(commands.TopicResults, reply).results[0]
-
-
-async def log_level(one: Running) -> None:
-    before = logging.getLogger().level
-    try:
-        await one.set("error")
-        assert logging.getLogger().level == logging.ERROR
-    finally:
-        logging.getLogger().setLevel(before)
 
 
 async def num_partitions(one: Running) -> None:
@@ -283,7 +278,6 @@ def of_groups(field: str, value: str, found: int) -> Callable[[Running], Awaitab
 
 
 ROWS: dict[str, Callable[[Running], Awaitable[None]]] = {
-    "log.level": log_level,
     "num.partitions": num_partitions,
     "default.replication.factor": default_replication_factor,
     "auto.create.topics.enable": auto_create,

@@ -166,11 +166,11 @@ def test_kafkas_own_admin_client_configures_one_broker_and_sees_what_all_have(
         (future,) = admin.describe_configs([resource]).values()
         return future.result(TIMEOUT_S)[name]
 
-    alter("log.level", "warning")
+    alter("max.connections", "5000")
     alter("fetch.max.bytes", "4096")
     eventually(lambda: described("2", "fetch.max.bytes").value == "4096", "set", TIMEOUT_S)
-    assert described("2", "log.level").source == 2  # DYNAMIC_BROKER_CONFIG
-    assert described("1", "log.level").value == "info"
+    assert described("2", "max.connections").source == 2  # DYNAMIC_BROKER_CONFIG
+    assert described("1", "max.connections").value == "10000"
     put(three, 1, "/v1/cluster_config", {"upsert": {"num.partitions": 7}})
     eventually(lambda: described("3", "num.partitions").value == "7", "on all", TIMEOUT_S)
     assert described("3", "num.partitions").source == 3  # DYNAMIC_DEFAULT_BROKER_CONFIG

@@ -4,7 +4,7 @@
                    └─▶ settings.json, for the next start      what needs a restart: `Live.behind`
                    └─▶ Standing, in the gossip: which version this broker runs, and what it cannot
 
-Each shared setting that does not need a restart stands in `READ_AT_USE`, or has a listener where its value
+Each shared setting that needs no restart stands in `READ_AT_USE`, or has a listener where its value
 is kept: most of them below, those of sockets in `doors`, those of logs in `housekeeping`. The first
 settings of a cluster are what its metadata leader's file says. Read next: `config.live`.
 """
