@@ -134,8 +134,8 @@ def of_broker(live: config.Live) -> Iterator[Entry]:
     """Every key of this broker."""
     settings = live.now
     for name, row in config.SETTINGS.items():
-        fixed = row.scope is config.Scope.NODE or name in live.pinned
-        yield _entry(name, row, tuple(_broker_synonyms(live, row)), read_only=fixed)
+        read_only = row.scope is config.Scope.NODE or name in live.pinned
+        yield _entry(name, row, tuple(_broker_synonyms(live, row)), read_only=read_only)
     # Kafka's own names of what the registry holds under others: clients and consoles look for them.
     fixed = tuple(each for each in settings.listeners if not each.is_told)
     advertised = _text(fixed)
