@@ -107,7 +107,8 @@ def test_a_full_disk_at_one_partition_makes_nothing_be_written_twice_at_another(
         async with serving(node) as server:
             endpoint = records.Endpoint(LISTENER, "127.0.0.1", server.port)
             me = ("incarnation-1", "127.0.0.1", 1)
-            node.decide(commands.RegisterBroker(1, *me, (endpoint,), None, "test", 2))
+            level = records.FEATURE_LEVEL
+            node.decide(commands.RegisterBroker(1, *me, (endpoint,), None, "test", level))
             bootstrap = f"127.0.0.1:{server.port}"
             settings = {"enable.idempotence": True, "linger.ms": 0, "log_level": 0}
             producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, **settings})
