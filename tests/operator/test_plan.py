@@ -10,6 +10,7 @@ import pytest
 from quorate_operator import render
 from quorate_operator.facts import DefaultImage
 from quorate_operator.plan import plan
+from quorate_operator.plan.actions import Apply
 from quorate_operator.plan.children import departure
 from quorate_operator.plan.subject import image, subject
 from quorate_operator.testing.live import as_live
@@ -44,6 +45,20 @@ def test_an_empty_namespace_needs_every_child_in_order(converged):
     actions = plan(wish, manifests)
     assert [action.manifest for action in actions] == list(manifests)
     assert {action.why for action in actions} == {"missing"}
+
+
+def test_the_number_of_brokers_is_decided_for_what_was_seen_and_nothing_newer(scene, converged):
+    wish, manifests = converged()
+    live = as_live(manifests)
+    for name in ("orders-broker", "orders-flanking"):
+        live["StatefulSet", name]["spec"]["serviceName"] = "another"
+    wish, manifests = converged(children=live)
+    onto = {
+        action.manifest["metadata"]["name"]: action.onto
+        for action in plan(wish, manifests)
+        if isinstance(action, Apply)
+    }
+    assert onto == {"orders-broker": "7", "orders-flanking": ""}
 
 
 def drop(kind: str, name: str) -> Edit:

@@ -209,9 +209,9 @@ class Reconciler:
             case Transfer() | Decommission() | Configure() | RaiseLevel():
                 BROKER_CALLS.labels(type(action).__name__).inc()
                 await self._call(wish, action)
-            case Apply(manifest):
+            case Apply(manifest, _, onto):
                 WRITES.labels("child").inc()
-                await self._apply(observed, manifest)
+                await self._apply(observed, _onto(manifest, onto))
             case MarkLeader(pod, uid, leads):
                 WRITES.labels("label").inc()
                 labels = {LEADER_LABEL: "true" if leads else None}
@@ -338,6 +338,13 @@ class Reconciler:
             if name and error.status == 409:
                 return  # told by a pass that did not get further
             LOGGER.warning("%s: event %s is lost: %s", observed.key, event.reason, error.message)
+
+
+def _onto(manifest: Json, version: str) -> Json:
+    """The same, as a precondition."""
+    if not version:
+        return manifest
+    return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
 
 
 async def _said(call: Awaitable[T]) -> T | KubeError:

@@ -14,6 +14,8 @@ class Apply:
 
     manifest: Json
     why: str
+    onto: str = ""
+    """The version that was looked at, where nothing may have changed since."""
 
     def __str__(self) -> str:
         return f"apply {self.manifest['kind']} {self.manifest['metadata']['name']} ({self.why})"

@@ -3,6 +3,9 @@
 A child is applied again when it is missing, when its manifest is another one than last time (the
 digest in an annotation: this is how a removed field is noticed), or when someone changed a field
 that we set. Fields that we do not set are other people's and defaults; they never count.
+
+The brokers' StatefulSet is applied only onto the version that was seen: its number of brokers was
+decided by a look at them, and an operator that stood still in between must not act on that late.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from quorate_operator.facts import Json
-from quorate_operator.names import APPLIED_ANNOTATION
+from quorate_operator.names import APPLIED_ANNOTATION, ROLE_LABEL
 from quorate_operator.plan import quantity
 from quorate_operator.plan.actions import Apply
 
@@ -22,7 +25,14 @@ def differences(desired: Iterable[Json], live: Mapping[tuple[str, str], Json]) -
         found = live.get((manifest["kind"], name))
         why = "missing" if found is None else _why(manifest, found)
         if why:
-            yield Apply(manifest, why)
+            yield Apply(manifest, why, _onto(manifest, found or {}))
+
+
+def _onto(manifest: Json, found: Json) -> str:
+    labels = manifest["metadata"]["labels"]
+    if manifest["kind"] != "StatefulSet" or labels.get(ROLE_LABEL) != "broker":
+        return ""
+    return str(found.get("metadata", {}).get("resourceVersion", ""))
 
 
 def _why(manifest: Json, found: Json) -> str:
