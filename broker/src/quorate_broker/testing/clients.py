@@ -537,7 +537,9 @@ class Kcat:
 
     def offset_at(self, bootstrap: str, topic: str, timestamp_ms: int) -> int | None:
         text = self.run(bootstrap, "-Q", "-t", f"{topic}:0:{timestamp_ms}").decode()
-        offset = int(re.fullmatch(r".* offset (-?\d+)\s*", text, re.S)[1])  # type: ignore[index]
+        found = re.fullmatch(r".* offset (-?\d+)\s*", text, re.S)
+        assert found is not None, f"a broker's error, which kcat does not try again: {text}"
+        offset = int(found[1])
         return None if offset == confluent_kafka.OFFSET_END else offset
 
     def run(self, bootstrap: str, *arguments: str, given: bytes = b"") -> bytes:

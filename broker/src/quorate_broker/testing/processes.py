@@ -81,6 +81,9 @@ class Cluster:
         process.kill()
         process.wait()
 
+    def pid(self, node_id: int) -> int:
+        return self._processes[node_id].pid
+
     def exit_code(self, node_id: int) -> int | None:
         """Of a node that ended by itself, which is forgotten then; None while it runs."""
         code = self._processes[node_id].poll()
