@@ -10,6 +10,7 @@ import pytest
 from quorate_broker.cluster import commands
 from quorate_broker.errors import KafkaError
 from quorate_broker.partition.replica import CorruptReplica
+from quorate_broker.raft.messages import HardState
 from quorate_broker.testing.lonely import produce
 from quorate_broker.testing.together import Together, living
 
@@ -78,6 +79,42 @@ def test_rot_on_one_broker_is_set_aside_and_filled_again_by_the_others() -> None
         assert together.nodes[sick].failure is None
 
     run(test, "log.segment.bytes=1024", "log.scrub.interval.ms=50")
+
+
+def test_a_replica_that_moves_away_leaves_its_vote_behind_until_its_topic_is_gone() -> None:
+    """Else, wanted again in the same term, this broker could vote a second time in it."""
+
+    async def test(together: Together) -> None:
+        leader = await together.leader("t", EVERYONE)
+        mover = next(i for i in EVERYONE if i != leader)
+        partition = together.replicas("t")[mover]
+        disks = together.nodes[mover]._disks
+        before = disks.hard_state(partition.group)
+        assert before.term > 0
+        others = tuple(i for i in EVERYONE if i != mover)
+        await reassign(together, (leader, *(i for i in others if i != leader)))
+        await together.until(lambda: mover not in together.replicas("t"))
+        assert disks.hard_state(partition.group).term >= before.term
+        await reassign(together, EVERYONE)
+        await together.until(
+            lambda: len(set(contents(together))) == 1 and mover in voters(together)
+        )
+        assert together.replicas("t")[mover].replica.term >= before.term
+        await together.nodes[leader].context.controller(commands.DeleteTopics(("t",)))
+        await together.until(lambda: disks.hard_state(partition.group) == HardState())
+
+    run(test)
+
+
+async def reassign(together: Together, brokers: tuple[int, ...]) -> None:
+    wish = commands.ReassignPartitions((commands.Reassignment("t", 0, brokers),))
+    await together.nodes[1].context.controller(wish)
+
+
+def voters(together: Together) -> set[int]:
+    """By the word of metadata, once it is settled."""
+    (info,) = together.nodes[1].context.image.topics["t"].partitions
+    return set() if info.target is not None else set(info.replicas)
 
 
 def test_a_broker_without_room_leads_nothing_and_is_not_waited_for() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Protocol, TypeVar, cast
 
 from quorate_broker.log.journal import JournalJob, StateJournal, Vote
@@ -75,9 +75,12 @@ class Disks:
         vote = None if state.vote is None else Peer(state.vote.node_id, state.vote.incarnation)
         return HardState(state.term, vote)
 
-    def forget(self, group: str) -> None:
+    def forget_all_but(self, living: Set[str]) -> None:
+        """Groups that are gone for good. One that was only left here may come back, and what it
+        was asked in a term before must not be answered a second time, and otherwise."""
         assert self._journal is not None
-        self._journal.remove(group)
+        for group in sorted(self._journal.states.keys() - living):
+            self._journal.remove(group)
 
     def run(self, job: RunsBlocking, done: Callable[[OSError | None], None]) -> None:
         """Run a job in a thread, then `done` on the loop with its error, if any."""

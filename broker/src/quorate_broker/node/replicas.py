@@ -22,7 +22,7 @@ from quorate_broker.node import leaving
 from quorate_broker.node.context import NodeContext, Parts
 from quorate_broker.node.disks import Disks
 from quorate_broker.node.settings import topic_log, topic_raft
-from quorate_broker.node.shelf import METADATA_TOPIC, Wanted, group_name
+from quorate_broker.node.shelf import METADATA_GROUP, METADATA_TOPIC, Wanted, group_name
 from quorate_broker.raft.messages import HardState
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,16 @@ class Replicas:
         for topic_id, index in tuple(self._open | self._left):
             if topic_id not in image.topics_by_id:
                 await self._remove(topic_id, index)
+        self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        """Terms and votes outlive a replica that lives elsewhere now, but not their topic."""
+        living = {
+            group_name(topic.id, info.index)
+            for topic in self._parts.controller.image.topics.values()
+            for info in topic.partitions
+        }
+        self._disks.forget_all_but(living | {METADATA_GROUP})
 
     async def _leave(self) -> None:
         """What metadata puts elsewhere, as far as the leaders of those groups agree."""

@@ -174,7 +174,7 @@ class Shelf:
         return Replica(seat, opened, parts.disks.hard_state(group), wanted.raft, parts.random)
 
     async def remove(self, topic_id: uuid.UUID, index: int) -> None:
-        """Close a replica whose topic is gone, and delete its files."""
+        """Close a replica that is not wanted here any more, and delete its files."""
         async with self._folders:
             await self._remove(topic_id, index)
 
@@ -188,7 +188,6 @@ class Shelf:
             partition.close()
             await partition.settled()
             await self._close_log(partition)
-        self._parts.disks.forget(group)
         await self._parts.disks.call(lambda: self._parts.datadir.remove_group(topic_id, index))
 
     async def reopen(self, partition: Partition, *, set_aside: bool) -> bool:

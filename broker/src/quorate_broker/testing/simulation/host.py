@@ -358,15 +358,13 @@ class Host:
         return Peer(self.node, f"{name}.{int(number or 0) + 1}")
 
     def remove(self) -> None:
-        """The group has settled without it: its folder goes, and its term and vote."""
+        """The group has settled without it: its folder goes. Its term and vote stay."""
         process = self.process
         if process is None or process.is_busy or process.is_failed:
             return
         self._end(process)
-        journal = process.journal
-        journal.remove(GROUP)
         try:
-            journal.close()
+            process.journal.close()
             self.disk.rmtree(LOG_PATH)
             self.disk.sync_dir("/data/groups")
         except OSError as error:
@@ -376,7 +374,6 @@ class Host:
         self._ended = (-1, 0)
         self._log = None
         self.is_a_comer = True
-        self.durable_term = 0
         self._is_hollow = True
         self._world.seen["removed"] += 1
         self._world.trace(f"{self.node} removes its replica")

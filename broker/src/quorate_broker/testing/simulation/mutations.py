@@ -31,6 +31,7 @@ from quorate_broker.raft.messages import Append, AppendReply, HardState, Message
 from quorate_broker.raft.state import Role, State
 from quorate_broker.testing.simulation.batch import run_core
 from quorate_broker.testing.simulation.host import Host
+from quorate_broker.testing.simulation.observed import JOURNAL_PATH
 from quorate_broker.wire import batch
 from quorate_broker.wire.batch import BatchHeader
 
@@ -201,6 +202,17 @@ def hollow_replicas_vote(patch: Patch) -> None:
     patch.setattr(Log, "hollow", property(lambda _: False))
 
 
+def who_leaves_forgets_its_vote(patch: Patch) -> None:
+    def remove(host: Host) -> None:
+        original(host)
+        if host.is_a_comer and host.process is None:
+            host.disk.unlink(JOURNAL_PATH)
+            host.durable_term = 0
+
+    original = Host.remove
+    patch.setattr(Host, "remove", remove)
+
+
 def log_that_begins_anew_takes_what_fits(patch: Patch) -> None:
     """Entries at once, from the first one on, none of which says who founded the group."""
 
@@ -219,8 +231,12 @@ def log_that_begins_anew_takes_what_fits(patch: Patch) -> None:
     patch.setattr(following, "_fill", fill)
 
 
-RARE: tuple[Mutation, ...] = (who_is_left_out_never_stands, unheard_voters_are_ready)
-"""It takes the meeting of several faults; a transcript replays it."""
+RARE: tuple[Mutation, ...] = (
+    who_is_left_out_never_stands,
+    unheard_voters_are_ready,
+    who_leaves_forgets_its_vote,
+)
+"""It takes the meeting of several faults; a transcript or a test of the product replays it."""
 CORE: tuple[Mutation, ...] = (
     vote_is_said_before_it_is_on_disk,
     older_terms_are_committed_by_counting,
