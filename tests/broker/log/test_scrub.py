@@ -99,6 +99,19 @@ def test_a_rotten_index_is_told_but_harms_nobody(log: Log) -> None:
         disk.flip(name, at)
 
 
+def test_an_index_that_was_built_again_and_not_yet_written_is_not_taken_for_rot(log: Log) -> None:
+    """Seed 1412 of the simulator's core layer: a sound replica was set aside."""
+    segment = log.segments[1]
+    disk_of(log).flip(f"{PATH}/{segment.base_offset:020d}.qindex", 3)
+    again = Log.open(disk_of(log), PATH, log.settings, 0)
+    segment = again.segments[1]
+    assert again.read(segment.base_offset + 2, 1, again.next_offset)
+    assert segment.index is not None
+    assert len(segment.index) > segment.index_entries == 0
+    (damage,) = round_of(again)
+    assert damage.harmless
+
+
 def test_an_index_of_another_segment_is_told(log: Log) -> None:
     segment = log.segments[0]
     handle = log.disk.open(f"{PATH}/{log.segments[1].base_offset:020d}.qindex")

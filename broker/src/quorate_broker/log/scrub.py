@@ -46,7 +46,8 @@ class _Target:
     """One sealed segment as it was when the scrub was planned."""
 
     segment: Segment
-    index_entries: int
+    index_entries: int | None
+    """None: built again in memory, and not written yet."""
     tail: IndexTail
 
 
@@ -62,7 +63,7 @@ class Scrub:
         self._terms = TermTable(terms.base_index, terms.base_term, terms.ranges)
         self._interval = log.settings.index_interval_bytes
         self._targets = [
-            _Target(segment, segment.index_entries, segment.index_tail)
+            _Target(segment, _index_entries(segment), segment.index_tail)
             for segment in log.segments
             if segment.sealed
         ]
@@ -112,12 +113,19 @@ class Scrub:
             yield Damage(segment, what)
 
     def _index(self, target: _Target) -> SparseIndex | None:
+        if target.index_entries is None:
+            return None
         name = f"{self._path}/{index_name(target.segment.base_offset)}"
         data = read_whole(self._disk, name) if self._disk.exists(name) else b""
         return SparseIndex.decode(data, target.index_entries, self._interval, target.tail)
 
     def _spent(self, size: int) -> None:
         self.bytes_read += size
+
+
+def _index_entries(segment: Segment) -> int | None:
+    is_behind = segment.index is not None and segment.index_entries < len(segment.index)
+    return None if is_behind else segment.index_entries
 
 
 class _Headers:
