@@ -62,6 +62,8 @@ class FlushedLog(LogView):
         self._has_new_state = False
         self._wants_checkpoint = False
         self._bytes_since_checkpoint = 0
+        self._is_filling = False
+        """Hollow no more, as soon as a checkpoint says so."""
 
     @property
     def failed(self) -> OSError | None:
@@ -171,13 +173,18 @@ class FlushedLog(LogView):
         for segment in self._layout.segments:
             if segment not in added:
                 self._add_index(job, segment)
-        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
+        known = self._known()
         job.checkpoint = checkpoints.encode(known)
+        job.fills = self._is_filling
         self._add_swaps(job, known)
         job.removals, self._removals = self._removals, []
         self._on_disk_index = self.last_index
         self._wants_checkpoint = False
         self._bytes_since_checkpoint = 0
+
+    def _known(self) -> checkpoints.Checkpoint:
+        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
+        return replace(known, hollow=known.hollow and not self._is_filling)
 
     def _add_swaps(self, job: Job, known: checkpoints.Checkpoint) -> None:
         """Those whose new segment retention has not taken meanwhile; of the others all goes."""
@@ -203,6 +210,8 @@ class FlushedLog(LogView):
         if self._is_overtaken:
             self._is_overtaken = False
             return
+        if job.fills:
+            self._layout.hollow = self._is_filling = False
         for write in job.writes:
             self._publish(write, cut)
         for index in job.indexes:
@@ -263,7 +272,7 @@ class FlushedLog(LogView):
         """Index and checkpoint of the log as it stands now, just cut."""
         assert segment.index is not None, "the active segment's index is in memory"
         index = IndexWrite(segment, 0, segment.index.encode(0, len(segment.index)))
-        known = checkpoints.of_layout(self._layout, self._extra_index, self._extra)
+        known = self._known()
         swaps = [swap for new, swap in self._swaps if new in self._layout.segments]
         return index, checkpoints.encode(replace(known, swaps=swaps))
 
@@ -287,6 +296,7 @@ class FlushedLog(LogView):
         self._swaps, self._swaps_in_flight = [], []
         self._strays, self._strays_in_flight = [], []
         self._unsealed, self._removals = [], []
+        self._is_filling = False
         self._tail.clear()
         self._files.forget()
 

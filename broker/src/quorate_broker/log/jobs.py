@@ -111,6 +111,8 @@ class Job:
     swapping: bytes | None = None
     """The checkpoint before the swaps; `checkpoint` is the one behind them."""
     checkpoint: bytes | None = None
+    fills: bool = False
+    """That checkpoint says that the log is hollow no more."""
     removals: list[int] = field(default_factory=list)
     """Base offsets of segments that retention gave up."""
     strays: list[str] = field(default_factory=list)

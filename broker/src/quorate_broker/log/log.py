@@ -181,11 +181,11 @@ class Log(FlushedLog):
     def fill(self) -> None:
         """What this log lacked is in it again, as far as it ever counted: it is hollow no more.
 
-        Durable with the next job; a crash before that leaves it hollow.
+        True once the next job is done: who was told earlier would count on a replica that a crash
+        makes hollow again.
         """
-        if self._layout.hollow:
-            self._layout.hollow = False
-            self._wants_checkpoint = True
+        if self._layout.hollow and not self._is_filling:
+            self._is_filling = self._wants_checkpoint = True
 
     @property
     def checkpoint_index(self) -> int:
