@@ -25,6 +25,8 @@ class Controller:
         self.target = frozenset(world.founders)
         self.settled = self.target
         self._world = world
+        self._aims = 0
+        """How often it has changed its mind."""
         world.targets.append(self.target)
 
     def begin(self) -> None:
@@ -42,13 +44,14 @@ class Controller:
             self._world.trace(f"settled on {_names(self.target)}")
             for host in self._world.hosts:
                 if host.peer not in self.target and self._world.dice.random() < 0.7:
-                    self._remove_later(host, self.target)
+                    self._remove_later(host, self._aims)
 
-    def _remove_later(self, host: Host, target: frozenset[Peer]) -> None:
-        """Unless it is wanted again by then. It comes back empty."""
+    def _remove_later(self, host: Host, aims: int) -> None:
+        """Unless another target is wanted by then, or was meanwhile: the group may have gone there,
+        and a node asks its leader. It comes back empty."""
 
         def remove() -> None:
-            if self.target == target == self.settled:
+            if self._aims == aims:
                 host.give(lambda _: host.remove())
                 if not host.is_up:
                     host.start()
@@ -82,6 +85,7 @@ class Controller:
         sound = {host.peer for host in self._world.hosts if not host.may_lie}
         if target != self.target and len(sound & target) >= quorum.majority(len(target)):
             self.target = target
+            self._aims += 1
             self._world.targets[:] = [self.target, self.settled]
             self._world.seen["members wanted"] += 1
             self._world.trace(f"wanted are {_names(target)}")

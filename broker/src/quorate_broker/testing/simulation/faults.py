@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorate_broker.raft.core import Role
-from quorate_broker.testing.simulation.clock import Event
 from quorate_broker.testing.simulation.controller import Controller
 from quorate_broker.testing.simulation.host import Host
 from quorate_broker.testing.simulation.process import Process
@@ -192,11 +191,15 @@ class Faults:
 
     def _no_room(self) -> None:
         """Less room than the reserve: the node pauses its replicas, until there is more."""
-        host = self._any_host()
-        host.give(lambda process: process.pause_writes(True))
+        host, scheduler = self._any_host(), self._world.scheduler
         delay_us = self._world.dice.choice((300_000, 1_500_000))
-        resume: Event = lambda: host.give(lambda process: process.pause_writes(False))  # noqa: E731
-        self._world.scheduler.after(delay_us, resume)
+        host.short_until_us = scheduler.now_us + delay_us
+
+        def look() -> None:
+            host.give(lambda process: process.pause_writes(host.is_short))
+
+        look()
+        scheduler.after(delay_us, look)
 
     def _slow_disk(self) -> None:
         host, world = self._any_host(), self._world

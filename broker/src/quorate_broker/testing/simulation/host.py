@@ -50,6 +50,7 @@ class Host:
         self.disk.misread = self._misread
         self.process: Process | None = None
         self.paused_until_us = 0
+        self.short_until_us = 0
         self.slow_until_us = 0
         self.has_faults = True
         self.is_rotten = False
@@ -73,6 +74,11 @@ class Host:
     @property
     def is_up(self) -> bool:
         return self.process is not None
+
+    @property
+    def is_short(self) -> bool:
+        """Less room than the reserve."""
+        return self._world.scheduler.now_us < self.short_until_us
 
     @property
     def is_spoiled(self) -> bool:
