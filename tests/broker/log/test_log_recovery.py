@@ -259,10 +259,7 @@ def test_what_lies_beyond_the_checkpoint_is_copied_synced_and_renamed(bench: Ben
     bench.disk.fault = watch
     log = bench.crash()
     assert log.recovery.copied_bytes == len(second)
-    assert [path.rsplit("/", 1)[1] for path in renamed] == [
-        "00000000000000000001.log",
-        "checkpoint",
-    ]
+    assert [path.rsplit("/", 1)[1] for path in renamed] == ["00000000000000000001.log"]
     assert bench.entries() == [first, second]
 
 

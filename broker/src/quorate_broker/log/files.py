@@ -50,17 +50,6 @@ def write_index_entries(disk: Disk, path: str, base_offset: int, first: int, dat
         disk.sync(handle)
 
 
-def write_index(disk: Disk, path: str, segment: Segment) -> None:
-    """Write the entries that the file lacks."""
-    assert segment.index is not None, "loaded"
-    first, end = segment.index_entries, len(segment.index)
-    if first < end:
-        write_index_entries(
-            disk, path, segment.base_offset, first, segment.index.encode(first, end)
-        )
-        segment.index_entries = end
-
-
 def carry_out(disk: Disk, path: str, swaps: Sequence[Swap]) -> None:
     """Let cleaned segments take the place of what they stand for, durably. May be done again."""
     for swap in swaps:

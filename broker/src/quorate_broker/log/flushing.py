@@ -61,7 +61,7 @@ class FlushedLog(LogView):
         self._state = recovered.state
         self._has_new_state = False
         self._wants_checkpoint = False
-        self._bytes_since_checkpoint = 0
+        self._bytes_since_checkpoint = recovered.report.copied_bytes
         self._is_filling = False
         """Hollow no more, as soon as a checkpoint says so."""
 

@@ -10,7 +10,10 @@
 4. What was scanned is copied to a new file, synced and renamed into place (decision 12): after a
    failed sync the kernel may show pages that never reach the disk. Only the tail is copied: it
    becomes a segment of its own; then the old file is cut where the checkpoint ended.
-5. A new checkpoint says so. A new log has nothing but that.
+   The old checkpoint still holds for what lies before; the next one, a few seconds later, names
+   all of it. Until then a restart does the same again.
+
+A new log has nothing but a checkpoint.
 
 A power cut inside any of these steps leads back to step 1 with the same outcome. `open_log` is
 called by `log.Log.open`, before anything votes, acknowledges or serves. Next: `jobs`.
@@ -25,7 +28,7 @@ from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log import statefile
 from quorate_broker.log.disk import Disk, write_whole
 from quorate_broker.log.errors import CorruptLogError
-from quorate_broker.log.files import COPY, carry_out, load_index, opened, sweep, write_index
+from quorate_broker.log.files import COPY, carry_out, load_index, opened, sweep
 from quorate_broker.log.index import Place
 from quorate_broker.log.layout import Layout, Segment, segment_name
 from quorate_broker.log.reader import follow
@@ -49,7 +52,7 @@ class RecoveryReport:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What `log.Log` starts from. `checkpoint` is the one on disk now."""
+    """What `log.Log` starts from. `checkpoint` is the one on disk: it may lag behind `layout`."""
 
     layout: Layout
     checkpoint: checkpoints.Checkpoint | None
@@ -209,7 +212,7 @@ class _Recovery:
             raise OSError(errno.EIO, f"reads differ at {source.end}", name)
 
     def _was_copied(self, handle: int, source: _Source, later: _Source) -> bool:
-        """A power cut between steps 4 and 5: this tail already stands in the next file."""
+        """A power cut within step 4: this tail already stands in the next file."""
         if source.begin == 0 or later.base_offset != self.layout.next_offset:
             return False
         with opened(self.disk, f"{self.path}/{segment_name(later.base_offset)}") as other:
@@ -235,8 +238,6 @@ class _Recovery:
         for source in sources:
             if source.base_offset not in copied:  # a copy took the name, and with it the old bytes
                 self._clean(source)
-        if any(source.segment is not None for source in sources):
-            self._write_checkpoint()
         for segment in self.layout.segments[:-1]:
             segment.sealed = True
 
@@ -311,11 +312,3 @@ class _Recovery:
 
     def _kept(self) -> set[int]:
         return {segment.base_offset for segment in self.layout.segments}
-
-    def _write_checkpoint(self) -> None:
-        assert self.known is not None, "only a known log has something to settle"
-        for segment in self.layout.segments:
-            if segment.index is not None:
-                write_index(self.disk, self.path, segment)
-        self.known = checkpoints.of_layout(self.layout, self.known.extra_index, self.known.extra)
-        write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))

@@ -100,6 +100,7 @@ class Replica:
         if doubt is not None:
             hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
         self._settings = settings
+        self._dice = dice
         self._followed = FollowedLog(log, self._producers)
         self._raft = Raft(seat, self._followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
@@ -127,6 +128,8 @@ class Replica:
     def tick(self, now_ms: int) -> None:
         """Time passed; needed at `deadline_ms` at the latest, harmless at any time."""
         self._raft.tick(now_ms)
+        if self._checkpoint_ms == NEVER_MS:  # not all logs of a node in the moment of its start
+            self._checkpoint_ms = now_ms - self._dice.randint(0, self._settings.checkpoint_ms)
         if now_ms >= self._checkpoint_ms + self._settings.checkpoint_ms:
             self._checkpoint(now_ms)
 
