@@ -29,6 +29,7 @@ RELEASES: Mapping[str, tuple[str, ...]] = {
         "--set=image.tag=dev",
         "--set=brokerImage.tag=dev",
         "--set=logLevel=debug",
+        "--set=readNodes=true",
         "--set=imagePullSecrets[0].name=registry",
         "--set-json=nodeSelector={\"disk\":\"fast\"}",
         "--set=podAnnotations.a=b",
@@ -112,8 +113,7 @@ def test_every_value_is_in_the_schema_and_the_other_way_round():
 
 
 def test_named_namespaces_need_no_rights_over_the_whole_cluster():
-    assert objects("two-namespaces", "ClusterRole") == []
-    assert objects("two-namespaces", "ClusterRoleBinding") == []
+    assert [role["rules"] for role in objects("two-namespaces", "ClusterRole")] == [NODES]
     roles = [role for role in objects("two-namespaces", "Role") if not is_lease(role)]
     assert [role["metadata"]["namespace"] for role in roles] == ["shop", "stock"]
     (everywhere,) = objects("everywhere", "ClusterRole")
@@ -121,6 +121,18 @@ def test_named_namespaces_need_no_rights_over_the_whole_cluster():
         assert role["rules"] == everywhere["rules"]
     for binding in objects("two-namespaces", "RoleBinding"):
         assert binding["subjects"][0]["namespace"] == "quorate-system"
+
+
+NODES = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]
+
+
+def test_nodes_are_read_only_where_that_was_asked_for():
+    (everywhere,) = objects("everywhere", "ClusterRole")
+    assert not any("nodes" in rule["resources"] for rule in everywhere["rules"])
+    (binding,) = objects("two-namespaces", "ClusterRoleBinding")
+    (role,) = objects("two-namespaces", "ClusterRole")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert role["rules"] == NODES
 
 
 def is_lease(role: dict[str, Any]) -> bool:

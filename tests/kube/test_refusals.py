@@ -74,7 +74,7 @@ def test_the_scale_subresource_cannot_take_the_last_broker_either(
     assert shared_three.resource()["spec"]["replicas"] == 3
 
 
-@pytest.mark.parametrize("name", ["quickstart.yaml", "everything.yaml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
 def test_an_example_is_taken_and_reads_back_without_a_difference(
     name: str, shared_three: BrokerCluster
 ) -> None:

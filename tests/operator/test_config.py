@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quorate_operator import config_file, render
+from quorate_operator import config_file, origin, render
 from quorate_operator.admin import AdminError, ConfigRefused, HttpAdmin
 from quorate_operator.brokers import Brokers, parse
 from quorate_operator.facts import DefaultImage, Member, Standing
@@ -124,7 +124,7 @@ def test_what_differs_is_put_and_what_is_gone_from_the_spec_is_dropped(story):
 
 
 def test_what_a_broker_logs_is_its_files_and_is_heeded_from_there(story):
-    story.spec = {"config": {"num.partitions": "7", "log.level": "debug"}}
+    story.spec = {"config": {"num.partitions": "7"}, "logging": {"level": "debug"}}
     assert story.config_steps == []
     assert story.condition("ConfigInSync") == ("True", "InSync")
 
@@ -276,7 +276,7 @@ def test_a_new_operator_leaves_the_pods_alone(story, monkeypatch):
     """It would write them otherwise, and does so with the next change that was asked for."""
     live = as_live(sets(story))
     assert list(templates.kept(sets(story), live)) == sets(story), "the same operator goes on"
-    monkeypatch.setattr(render, "OPERATOR_VERSION", "9.9.9")
+    monkeypatch.setattr(origin, "OPERATOR_VERSION", "9.9.9")
     render._rendered.cache_clear()
     try:
         new = sets(story)
@@ -292,6 +292,45 @@ def test_a_new_operator_leaves_the_pods_alone(story, monkeypatch):
         assert new[0] in list(templates.kept(new, live))
     finally:
         render._rendered.cache_clear()
+
+
+LISTENER = {"name": "lb", "port": 9094, "type": "loadbalancer", "authentication": {"type": "none"}}
+PEERS = {"networkPolicyPeers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
+INTERNAL = {"name": "internal", "port": 9092, "authentication": {"type": "none"}}
+BUSY = {"autoscaling": {"minReplicas": 1, "maxReplicas": 3, "targetCpuUtilization": 50}}
+MARKED = {"metadata": {"labels": {"a": "b"}}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"replicas": 5},
+        {"paused": True},
+        {"hibernate": True},
+        {"metadataVersion": 3},
+        {"updateStrategy": {"type": "OnDelete"}},
+        {"config": {"num.partitions": "9"}},
+        {"logging": {"level": "debug", "format": "json"}},
+        {"networkPolicy": "None"},
+        {"metrics": {"podMonitor": True}},
+        {"storage": {"size": "2Gi"}},
+        {"flanking": {"replicas": 3}},
+        {"flanking": BUSY},
+        {"listeners": [INTERNAL, {**LISTENER, "annotations": {"a": "b"}}]},
+        {"listeners": [{**INTERNAL, **PEERS}, {**LISTENER, **PEERS}]},
+        *({"template": {name: MARKED}} for name in ("service", "podDisruptionBudget")),
+        *({"template": {name: MARKED}} for name in ("serviceAccount", "persistentVolumeClaim")),
+    ],
+    ids=str,
+)
+def test_what_changes_no_pod_restarts_none_and_lets_a_template_stay(story, change):
+    story.spec = before = {"listeners": [INTERNAL, LISTENER]}
+    old = sets(story)
+    story.spec = before | change
+    for one, other in zip(old, sets(story), strict=True):
+        assert one["spec"]["template"] == other["spec"]["template"]
+        marks = [each["metadata"]["annotations"][ASKED_ANNOTATION] for each in (one, other)]
+        assert marks[0] == marks[1], change
 
 
 # -------------------------------------------------------------------------------- over HTTP

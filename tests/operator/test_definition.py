@@ -73,7 +73,17 @@ def test_lists_merge_by_key():
         if node.get("x-kubernetes-list-type") == "map"
     }
     assert keyed == {
+        ".spec.flanking.containers": ["name"],
+        ".spec.flanking.template.container.env": ["name"],
+        ".spec.flanking.template.pod.spec.containers": ["name"],
+        ".spec.flanking.template.pod.spec.initContainers": ["name"],
+        ".spec.flanking.template.pod.spec.volumes": ["name"],
         ".spec.listeners": ["name"],
+        ".spec.logging.loggers": ["name"],
+        ".spec.template.container.env": ["name"],
+        ".spec.template.pod.spec.containers": ["name"],
+        ".spec.template.pod.spec.initContainers": ["name"],
+        ".spec.template.pod.spec.volumes": ["name"],
         ".status.conditions": ["type"],
         ".status.images": ["image"],
         ".status.listeners": ["name"],

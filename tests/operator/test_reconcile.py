@@ -95,6 +95,8 @@ def test_the_first_pass_says_provisioning_and_makes_every_child(scene):
                 "apply services/orders-bootstrap",
                 "apply services/orders-admin",
                 "apply services/orders-proxy",
+                "apply networkpolicies/orders-broker",
+                "apply networkpolicies/orders-flanking",
                 "apply poddisruptionbudgets/orders-broker",
                 "apply statefulsets/orders-broker",
                 "apply statefulsets/orders-flanking",

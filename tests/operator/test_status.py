@@ -48,6 +48,7 @@ def test_a_serving_cluster_says_who_leads(scene):
         "ConfigInSync": ("True", "InSync"),
         "FullyReplicated": ("True", "Healthy"),
         "Insecure": ("True", "NoAuthentication"),
+        "ListenersReady": ("True", "Known"),
         "QuorumAvailable": ("True", "LeaderElected"),
         "Ready": ("True", "Serving"),
         "Reconciling": ("False", "Settled"),

@@ -24,6 +24,7 @@ def install(target: cluster.Cluster) -> None:
             *("--set=image.tag=dev", "--set=brokerImage.tag=dev"),
             # One, so that what it counts can be read through its Service.
             "--set=replicas=1",
+            "--set=readNodes=true",
             # A tag that stays the same rolls nothing out; a changed annotation does.
             f"--set-string=podAnnotations.quorate-bed/build={images.build_key('operator')}",
             *common,

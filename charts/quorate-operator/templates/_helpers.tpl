@@ -31,22 +31,40 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 # The objects that a cluster is made of: compared, made and changed by server-side apply (create is what
 # an apply of a new object needs). Never deleted: they go with their BrokerCluster, by owner references.
 - apiGroups: [""]
-  resources: [serviceaccounts, configmaps, services]
+  resources: [serviceaccounts, configmaps]
   verbs: [list, watch, create, patch]
 # The same for brokers and flanking nodes.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [list, watch, create, patch]
-# The same for how many of them a drain of Kubernetes nodes may take at a time.
+# The same for what holds no data and runs no pods. Delete: what is not asked for any more, here the
+# Services of a listener that went.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch, create, patch, delete]
+# How many brokers a drain of Kubernetes nodes may take at a time.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [list, watch, create, patch]
-# Pods are made by Kubernetes. Patch: the leader's label. Delete: a restart.
+  verbs: [list, watch, create, patch, delete]
+# Who may reach which port of a node.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch, create, patch, delete]
+# How many flanking nodes there are, where `flanking.autoscaling` says so.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch, create, patch, delete]
+# What is scraped, where `metrics.podMonitor` says so.
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [list, create, patch, delete]
+# Pods are made by Kubernetes. Patch: the leader's label, what a broker is told (rack, addresses).
+# Delete: a restart.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch, delete]
-# Claims are made by Kubernetes, too. Patch: growing. Delete: those of brokers that have left, where
-# storage.retention.whenScaled says so.
+# Claims are made by Kubernetes, too. Patch: growing, labels, marks against pruning. Delete: those of
+# brokers that have left, where storage.retention.whenScaled says so.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, watch, patch, delete]

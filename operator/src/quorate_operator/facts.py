@@ -99,6 +99,13 @@ class Pod:
     """Requests and limits as canonical JSON."""
     spared: str
     """The permit (its token) that it was spared from."""
+    node: str = ""
+    """Where it runs; empty before it was placed."""
+    host_ip: str = ""
+    rack: str = ""
+    rack_from: str = ""
+    advertised: str = ""
+    """What it was told, as its annotations say."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,6 +150,14 @@ class Survey:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A node of Kubernetes, or why it could not be looked at."""
+
+    labels: Mapping[str, str]
+    trouble: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
     """Everything one reconcile pass looked at."""
 
@@ -156,6 +171,8 @@ class Observed:
     views: Mapping[str, View]
     """Fresh answers of brokers by pod; a broker that does not answer is not in it."""
     now: datetime.datetime
+    places: Mapping[str, Place] = dataclasses.field(default_factory=dict)
+    """Nodes of Kubernetes by name: those whose label somebody still has to be told."""
 
     @property
     def generation(self) -> int:
@@ -171,6 +188,8 @@ class DefaultImage:
 
     repository: str
     tag: str
+    namespace: str = ""
+    """Where the operator itself runs; empty outside of Kubernetes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,5 +206,7 @@ class Subject:
     """Size in the claim template, which cannot be edited; volumes grow one by one."""
     brokers: int
     """How many of them now: on the way to `spec.replicas`."""
+    operator: str = ""
+    """The operator's namespace: from there it reaches the Admin API."""
     restart: str = ""
     """The last restart that somebody asked for; another one makes all brokers' pods outdated."""

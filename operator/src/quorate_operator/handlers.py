@@ -25,6 +25,8 @@ WATCHED: Final = (
     ("v1", "persistentvolumeclaims"),
     ("apps/v1", "statefulsets"),
     ("policy/v1", "poddisruptionbudgets"),
+    ("networking.k8s.io/v1", "networkpolicies"),
+    ("autoscaling/v2", "horizontalpodautoscalers"),
 )
 """Children, filtered by our label on the server."""
 

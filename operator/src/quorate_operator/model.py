@@ -7,61 +7,59 @@ every resource with them once, at the border; behind it there are no dicts of un
 Two rules for a new field: it appears here when something acts on it, never before, and whatever a
 person can get wrong has a CEL rule with a sentence that says what to write instead.
 
-Read next: `status.py` (the other half of the resource), `crds.py`, `plan/`.
+Read next: `model_listeners.py`, `model_pods.py`, `status.py` (the other half of the resource),
+`crds.py`, `plan/`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
+
+from quorate_operator.model_base import (
+    BY_NAME,
+    QUANTITY_PATTERN,
+    Model,
+    Name,
+    Resources,
+    rule,
+    rules,
+)
+from quorate_operator.model_listeners import (
+    ADMIN_PORT,
+    METRICS_PORT,
+    PROXY_PORT,
+    RPC_PORT,
+    Listener,
+)
+from quorate_operator.model_pods import (
+    AddedContainer,
+    Autoscaling,
+    NodeTemplate,
+    Scheduling,
+    Template,
+)
+
+__all__ = [
+    "ADMIN_PORT",
+    "METRICS_PORT",
+    "PROXY_PORT",
+    "RPC_PORT",
+    "Listener",
+    "Model",
+    "Resources",
+    "rule",
+    "rules",
+]
 
 GROUP: Final = "quorate.dev"
 VERSION: Final = "v1alpha1"
 KIND: Final = "BrokerCluster"
 PLURAL: Final = "brokerclusters"
 
-ADMIN_PORT: Final = 9644
-PROXY_PORT: Final = 8082
-RPC_PORT: Final = 33145
 FIRST_FLANKING_ID: Final = 101
 """Flanking node ids start here, so that they can never meet a broker's (1..99)."""
-
-
-def rule(expression: str, sentence: str) -> dict[str, str]:
-    """One CEL rule of the API server, and what a person reads when it refuses."""
-    return {"rule": expression, "message": sentence}
-
-
-def rules(*several: dict[str, str]) -> dict[str, Any]:
-    return {"x-kubernetes-validations": list(several)}
-
-
-class Model(BaseModel):
-    """Frozen, camelCase outside; a field of a newer CRD that we do not know is ignored."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
-
-
-QUANTITY_PATTERN: Final = (
-    r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"  # Kubernetes' own, without signs
-)
-Quantity = Annotated[
-    str,
-    Field(
-        max_length=32,
-        json_schema_extra={
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "x-kubernetes-int-or-string": True,
-            "pattern": QUANTITY_PATTERN,
-        },
-        coerce_numbers_to_str=True,
-    ),
-]
-Name = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class Image(Model):
@@ -82,13 +80,6 @@ class Image(Model):
     )
 
 
-class Resources(Model):
-    """Requests and limits of the one container in a pod."""
-
-    requests: dict[str, Quantity] = Field(default={}, max_length=16)
-    limits: dict[str, Quantity] = Field(default={}, max_length=16)
-
-
 class Flanking(Model):
     """Nodes that serve the HTTP Proxy beside the brokers.
 
@@ -96,7 +87,36 @@ class Flanking(Model):
     """
 
     replicas: int = Field(default=0, ge=0, le=899, description="How many flanking nodes run.")
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Instead of `replicas`: as many as the work asks for."
+    )
     resources: Resources | None = None
+    scheduling: Scheduling = Scheduling()
+    template: NodeTemplate = NodeTemplate()
+    containers: list[AddedContainer] = Field(
+        default=[],
+        max_length=8,
+        description=(
+            "Containers beside the HTTP Proxy, for example clients of the brokers. They are told"
+            " QUORATE_BOOTSTRAP_SERVERS and QUORATE_PROXY_URL."
+        ),
+        json_schema_extra=BY_NAME,
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!(has(self.replicas) && has(self.autoscaling))",
+                "flanking.replicas and flanking.autoscaling exclude each other: leave one out",
+            ),
+            rule(
+                "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests)"
+                " && 'cpu' in self.resources.requests)",
+                "autoscaling compares the work with flanking.resources.requests.cpu: write how much"
+                " a node requests",
+            ),
+        )
+    )
 
 
 class Retention(Model):
@@ -159,82 +179,6 @@ class Storage(Model):
     )
 
 
-class Authentication(Model):
-    type: Literal["none"] = Field(description="`none`: whoever reaches the port may do everything.")
-
-
-class Listener(Model):
-    """One port on which every broker speaks the Kafka protocol."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=15,
-        pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
-        json_schema_extra=rules(
-            rule(
-                "!(self in ['admin', 'proxy', 'rpc'])",
-                "a listener cannot be called admin, proxy or rpc: these are the brokers' own ports",
-            )
-        ),
-    )
-    port: int = Field(
-        ge=1024,
-        le=65535,
-        json_schema_extra=rules(
-            rule(
-                f"!(self in [{ADMIN_PORT}, {PROXY_PORT}, {RPC_PORT}])",
-                f"ports {ADMIN_PORT}, {PROXY_PORT} and {RPC_PORT} are taken by the Admin API,"
-                " the HTTP Proxy and the brokers' own traffic: choose another one",
-            )
-        ),
-    )
-    type: Literal["internal"] = Field(
-        default="internal", description="`internal`: reachable inside the Kubernetes cluster."
-    )
-    authentication: Authentication | None = Field(
-        default=None,
-        description="How clients prove who they are. It has to be named, also when open.",
-    )
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.authentication)",
-                "a listener has to name its authentication: write `authentication: {type: none}`"
-                " for one that is open to everybody who reaches it",
-            )
-        )
-    )
-
-
-TAKEN_KEYS: Final = rules(
-    rule(
-        "self.all(k, !(k.startsWith('quorate.dev/') || k.startsWith('app.kubernetes.io/')))",
-        "keys under quorate.dev/ and app.kubernetes.io/ belong to the operator",
-    )
-)
-MetadataValue = Annotated[str, Field(max_length=4096)]
-
-
-class PodMetadata(Model):
-    labels: dict[str, Annotated[str, Field(max_length=63)]] = Field(
-        default={}, max_length=32, json_schema_extra=TAKEN_KEYS
-    )
-    annotations: dict[str, MetadataValue] = Field(
-        default={}, max_length=32, json_schema_extra=TAKEN_KEYS
-    )
-
-
-class PodTemplate(Model):
-    metadata: PodMetadata = PodMetadata()
-
-
-class Template(Model):
-    """What is added to the objects that the operator makes."""
-
-    pod: PodTemplate = PodTemplate()
-
-
 class Window(Model):
     """A stretch of time, every day or on some days, in UTC."""
 
@@ -274,21 +218,75 @@ class UpdateStrategy(Model):
     )
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Logger(Model):
+    name: str = Field(
+        min_length=1,
+        max_length=128,
+        description="A module, with all that is in it, for example quorate_broker.raft.",
+        json_schema_extra=rules(
+            rule(
+                "self.matches('^[a-zA-Z_][a-zA-Z0-9_.]*$')",
+                "a logger is called by its module, for example quorate_broker.raft",
+            )
+        ),
+    )
+    level: Level
+
+
+class Logging(Model):
+    """What all nodes log. Heeded while they run, within about a minute."""
+
+    level: Level = "info"
+    format: Literal["text", "json"] = "text"
+    loggers: list[Logger] = Field(
+        default=[],
+        max_length=32,
+        description="Levels of single loggers.",
+        json_schema_extra=BY_NAME,
+    )
+
+
+class Metrics(Model):
+    """Metrics of all nodes, on a port that takes no orders."""
+
+    enabled: bool = Field(default=True, description=f"Whether there is port {METRICS_PORT}.")
+    pod_monitor: bool = Field(
+        default=False, description="Make a PodMonitor, where the Prometheus operator is installed."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!(has(self.podMonitor) && self.podMonitor) || !has(self.enabled) || self.enabled",
+                "metrics.podMonitor finds nothing while metrics.enabled is false",
+            )
+        )
+    )
+
+
+class Rack(Model):
+    topology_key: str = Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        description="Label of the nodes, for example topology.kubernetes.io/zone.",
+    )
+
+
 RESERVED_SETTINGS: Final = (
     "node.id", "node.role", "data.dir", "rack", "cluster.id", "seeds", "listeners", "rpc.host",
     "rpc.port", "admin.host", "admin.port", "proxy.host", "proxy.port", "bootstrap.servers",
-    "admin.urls", "feature.level.known", "feature.level.raise", "pod.name",
-    "rpc.advertised.address",
+    "admin.urls", "feature.level.known", "feature.level.raise", "pod.info.dir", "pod.name",
+    "rpc.advertised.address", "metrics.host", "metrics.port",
 )  # fmt: skip
+LOG_SETTINGS: Final = ("log.level", "log.format", "log.loggers")
 
 
-def _reserved_rule() -> dict[str, str]:
-    keys = ", ".join(f"'{key}'" for key in RESERVED_SETTINGS)
-    return rule(
-        f"self.all(k, !(k in [{keys}]))",
-        "identity, addresses, seeds and listeners are set by the operator and cannot stand in"
-        " config",
-    )
+def _quoted(keys: tuple[str, ...]) -> str:
+    return ", ".join(f"'{key}'" for key in keys)
 
 
 class BrokerClusterSpec(Model):
@@ -333,16 +331,30 @@ class BrokerClusterSpec(Model):
         default={},
         max_length=128,
         description="Settings of the brokers by their Kafka names, for example num.partitions.",
-        json_schema_extra=rules(_reserved_rule()),
+        json_schema_extra=rules(
+            rule(
+                f"self.all(k, !(k in [{_quoted(RESERVED_SETTINGS)}]))",
+                "identity, addresses, seeds and listeners are set by the operator and cannot stand"
+                " in config",
+            ),
+            rule(
+                f"self.all(k, !(k in [{_quoted(LOG_SETTINGS)}]))",
+                "what is logged is set by logging (level, format, loggers), not in config",
+            ),
+        ),
     )
     storage: Storage
     listeners: list[Listener] = Field(
         min_length=1,
         max_length=8,
         json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
+            **BY_NAME,
             **rules(
+                rule(
+                    "self.exists(a, !has(a.type) || a.type == 'internal')",
+                    "at least one listener has to be internal: flanking nodes and whatever else"
+                    " runs beside the brokers reach them by it",
+                ),
                 rule(
                     "self.all(a, self.exists_one(b, b.name == a.name))",
                     "two listeners have the same name: each needs its own",
@@ -354,8 +366,27 @@ class BrokerClusterSpec(Model):
             ),
         },
     )
+    network_policy: Literal["Generate", "None"] = Field(
+        default="Generate",
+        description=(
+            "`Generate`: NetworkPolicies that keep the brokers' own traffic and the Admin API to"
+            " themselves and the operator. `None`: none."
+        ),
+    )
     resources: Resources | None = None
+    rack: Rack | None = Field(
+        default=None,
+        description=(
+            "Replicas of a partition go to different racks. Needs the operator's right to read"
+            " nodes (`readNodes` of its chart)."
+        ),
+    )
+    scheduling: Scheduling = Field(
+        default=Scheduling(), description="Of brokers. Flanking nodes have `flanking.scheduling`."
+    )
     template: Template = Template()
+    logging: Logging = Logging()
+    metrics: Metrics = Metrics()
     update_strategy: UpdateStrategy = UpdateStrategy()
     hibernate: bool = Field(
         default=False,

@@ -35,9 +35,20 @@ PERMIT_ANNOTATION: Final = "quorate.dev/permit"
 """On the brokers' StatefulSet: the only pod that may be taken down (`plan/permit.py`)."""
 SPARED_ANNOTATION: Final = "quorate.dev/spared"
 """On a pod: the permit that it was spared from."""
+RACK_ANNOTATION: Final = "quorate.dev/rack"
+RACK_FROM_ANNOTATION: Final = "quorate.dev/rack-from"
+"""On a broker's pod: where its node is, and the label of nodes that says so."""
+ADVERTISED_ANNOTATION: Final = "quorate.dev/advertised"
+"""On a broker's pod: addresses by listener that Kubernetes chose, `name=host:port,...`."""
+SCALED_BY_ANNOTATION: Final = "quorate.dev/scaled-by"
+"""On the flanking StatefulSet: whether its replicas are the operator's or an autoscaler's."""
 DRAINED_ANNOTATION: Final = "quorate.dev/drained"
 """On a volume claim: its broker has left the cluster, nothing of it is needed any more."""
 MANAGER: Final = "quorate-operator"
+SCALING_MANAGER: Final = "quorate-operator-scaling"
+"""Holds the number of flanking nodes while an autoscaler takes over."""
+OPERATOR_LABELS: Final = {"app.kubernetes.io/name": "quorate-operator"}
+"""Of the operator's own pods, as the chart makes them."""
 STATUS_MANAGER: Final = "quorate-operator-status"
 
 
@@ -82,6 +93,14 @@ class Names:
     @property
     def proxy(self) -> str:
         return f"{self.key.name}-proxy"
+
+    def listener_bootstrap(self, listener: str) -> str:
+        """The Service to begin with; a listener with Services of its own has 11 characters."""
+        return f"{self.key.name}-{listener}-bootstrap"
+
+    def listener_service(self, listener: str, ordinal: int | str) -> str:
+        """The Service of one broker."""
+        return f"{self.key.name}-{listener}-{ordinal}"
 
     def workload(self, role: Role) -> str:
         """The StatefulSet of that role; its pods are this and an ordinal."""

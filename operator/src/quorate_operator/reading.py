@@ -7,9 +7,12 @@ from typing import Any
 
 from quorate_operator.facts import Json, Pod, VolumeClaim
 from quorate_operator.names import (
+    ADVERTISED_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
     DRAINED_ANNOTATION,
     LEADER_LABEL,
+    RACK_ANNOTATION,
+    RACK_FROM_ANNOTATION,
     RESTART_ANNOTATION,
     ROLE_LABEL,
     SPARED_ANNOTATION,
@@ -45,6 +48,11 @@ def pod(raw: Json) -> Pod | None:
         restart=annotations.get(RESTART_ANNOTATION, ""),
         resources=canonical(container.get("resources")),
         spared=annotations.get(SPARED_ANNOTATION, ""),
+        node=raw.get("spec", {}).get("nodeName", ""),
+        host_ip=status.get("hostIP", ""),
+        rack=annotations.get(RACK_ANNOTATION, ""),
+        rack_from=annotations.get(RACK_FROM_ANNOTATION, ""),
+        advertised=annotations.get(ADVERTISED_ANNOTATION, ""),
     )
 
 

@@ -19,7 +19,7 @@ import pydantic
 
 from quorate_operator import kube, model, reading, render
 from quorate_operator.admin import Admin, AdminError, ConfigRefused
-from quorate_operator.facts import DefaultImage, Json, Observed, Pod, View
+from quorate_operator.facts import DefaultImage, Json, Observed, Place, Pod, View
 from quorate_operator.kube import Conflict, KubeError, Talker
 from quorate_operator.metrics import BROKER_CALLS, RESTARTS, WRITES
 from quorate_operator.names import (
@@ -27,12 +27,13 @@ from quorate_operator.names import (
     LEADER_LABEL,
     MANAGER,
     PERMIT_ANNOTATION,
+    SCALING_MANAGER,
     SPARED_ANNOTATION,
     STATUS_MANAGER,
     Key,
     selector_text,
 )
-from quorate_operator.plan import asks_first, events, informed, leader_pod, plan
+from quorate_operator.plan import asks_first, events, informed, leader_pod, plan, told
 from quorate_operator.plan import status as telling
 from quorate_operator.plan.actions import (
     Action,
@@ -42,13 +43,16 @@ from quorate_operator.plan.actions import (
     Decommission,
     DeleteVolume,
     GrowVolume,
+    LendReplicas,
     MarkDrained,
     MarkLeader,
     RaiseLevel,
+    Remove,
     Restart,
     Spare,
     Step,
     TakePermit,
+    TellPod,
     Transfer,
 )
 from quorate_operator.plan.conditions import Passed
@@ -63,8 +67,11 @@ CHILD_KINDS: Final = (
     "ConfigMap",
     "Service",
     "PodDisruptionBudget",
+    "NetworkPolicy",
+    "HorizontalPodAutoscaler",
     "StatefulSet",
 )
+"""PodMonitors are looked for too, but nobody need have such a kind."""
 T = TypeVar("T")
 LOGGER: Final = logging.getLogger(__name__)
 
@@ -113,7 +120,7 @@ class Reconciler:
             await self._tell_invalid(observed, error)
             return Result(exists=True, pods=observed.pods, outcome="invalid")
         try:
-            return await self._pass(await self._asked(wish))
+            return await self._pass(await self._asked(await self._placed(wish)))
         except KubeError as error:
             if not error.leaving:
                 raise
@@ -127,9 +134,24 @@ class Reconciler:
             return wish
         return informed(wish, await self._admin.survey(wish.names.pod_host(pod)))
 
+    async def _placed(self, wish: Wish) -> Wish:
+        """With the nodes whose label is wanted: none of them, once every pod was told its rack."""
+        places = {}
+        for name in sorted(told.unplaced(wish)):
+            try:
+                node = await self._kube.get("Node", "", name)
+            except KubeError as error:
+                places[name] = Place({}, error.message)
+            else:
+                labels = node["metadata"].get("labels") or {} if node else {}
+                places[name] = Place(labels)
+        observed = dataclasses.replace(wish.observed, places=places)
+        return dataclasses.replace(wish, observed=observed)
+
     async def _pass(self, wish: Wish) -> Result:
         wanted = subject(wish, self._default)
-        actions = plan(wish, render.render(wanted))
+        held = [(one.name, one.uid) for one in wish.observed.volumes if not one.terminating]
+        actions = plan(wish, (*render.render(wanted), *render.claims(wanted, held)))
         seen = str(wish.observed.cluster["metadata"].get("resourceVersion", ""))
         if not wish.previous.conditions:
             seen = await self._write(wish.observed, telling.first(wish), seen)
@@ -156,19 +178,22 @@ class Reconciler:
             cluster = group.create_task(_said(self._kube.get(model.KIND, key.namespace, key.name)))
             lists = [
                 group.create_task(_said(self._kube.all(kind, key.namespace, selector)))
-                for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim")
+                for kind in (*CHILD_KINDS, "Pod", "PersistentVolumeClaim", "PodMonitor")
             ]
         found = _answer(cluster.result())
         if found is None:
             return None
-        *children, pods, volumes = [_answer(task.result()) for task in lists]
+        said = [task.result() for task in lists]
+        if _unknown(said[-1]):
+            said[-1] = []
+        *children, pods, volumes, monitors = map(_answer, said)
         running = tuple(pod for pod in map(reading.pod, pods) if pod is not None)
         return Observed(
             key=key,
             cluster=found,
             children={
                 (child["kind"], child["metadata"]["name"]): child
-                for several in children
+                for several in (*children, volumes, monitors)
                 for child in several
             },
             pods=running,
@@ -217,6 +242,23 @@ class Reconciler:
                 labels = {LEADER_LABEL: "true" if leads else None}
                 body: Json = {"metadata": {"uid": uid, "labels": labels}}
                 await self._kube.merge("Pod", namespace, pod, body)
+            case TellPod(pod, uid, annotations):
+                WRITES.labels("label").inc()
+                body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
+                await self._kube.merge("Pod", namespace, pod, body)
+            case LendReplicas(workload, replicas):
+                WRITES.labels("child").inc()
+                version, _ = kube.KINDS["StatefulSet"]
+                body = {
+                    "apiVersion": version,
+                    "kind": "StatefulSet",
+                    "metadata": {"name": workload, "namespace": namespace},
+                    "spec": {"replicas": replicas},
+                }
+                await self._kube.apply(body, SCALING_MANAGER, force=True)
+            case Remove(kind, name, uid, version):
+                WRITES.labels("child").inc()
+                await self._kube.delete(kind, namespace, name, uid=uid, resource_version=version)
             case GrowVolume(name, uid, size):
                 WRITES.labels("volume").inc()
                 body = {
@@ -357,6 +399,11 @@ async def _said(call: Awaitable[T]) -> T | KubeError:
         return await call
     except KubeError as error:
         return error
+
+
+def _unknown(said: object) -> bool:
+    """The API server has no such kind, or the operator no right to look for it."""
+    return isinstance(said, KubeError) and said.status in (403, 404)
 
 
 def _answer(said: T | KubeError) -> T:

@@ -4,7 +4,8 @@ Each child has one template under `templates/`, and the template has no logic be
 decided is decided in Python. Values enter YAML as JSON, so that nothing a person writes can change
 the structure of a manifest.
 
-Read next: the templates, then `plan/children.py`, which compares the result with what is live.
+Read next: the templates, `listening.py`, `pods.py`, `policies.py`; then `plan/children.py`, which
+compares the result with what is live.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import jinja2
 import yaml
 
-from quorate_operator import config_file, model
+from quorate_operator import config_file, listening, model, origin, pods, policies
 from quorate_operator.facts import Subject
 from quorate_operator.names import (
+    ADVERTISED_ANNOTATION,
     APPLIED_ANNOTATION,
-    ASKED_ANNOTATION,
     BROKERS_ANNOTATION,
     CLUSTER_ID_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
-    RENDERED_BY_ANNOTATION,
+    RACK_ANNOTATION,
     RESTART_ANNOTATION,
     ROLE_LABEL,
+    SCALED_BY_ANNOTATION,
     Role,
     labels,
     selector,
@@ -45,32 +47,26 @@ TEMPLATES: Final = (
     "service_bootstrap",
     "service_admin",
     "service_proxy",
+    "service_listener",
+    "network_policy",
     "pod_disruption_budget",
     "stateful_set_brokers",
     "stateful_set_flanking",
+    "autoscaler",
+    "pod_monitor",
 )
 """In the order in which they are applied: what pods refer to comes before the pods."""
 
-USER: Final = 10001
-POD_SECURITY: Final[Json] = {
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "runAsGroup": USER,
-    "fsGroup": USER,
-    "fsGroupChangePolicy": "OnRootMismatch",
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-CONTAINER_SECURITY: Final[Json] = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-OPERATOR_VERSION: Final = importlib.metadata.version("quorate-operator")
-NOT_OF_PODS: Final = (
-    "replicas", "paused", "hibernate", "update_strategy", "metadata_version", "version",
-)  # fmt: skip
-"""Fields of the spec that are no part of a pod (the version comes with the image)."""
 PORTS: Final = {"admin": model.ADMIN_PORT, "proxy": model.PROXY_PORT, "rpc": model.RPC_PORT}
+ROLES: Final[tuple[Role, ...]] = ("broker", "flanking")
+POD_NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
+KEPT: Final = {
+    "argocd.argoproj.io/sync-options": "Prune=false",
+    "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
+"""On volume claims: a GitOps tool that takes one for its own must not delete it."""
+METRICS: Final = {"metrics": model.METRICS_PORT}
 
 
 _PAIR: Final = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
@@ -123,44 +119,121 @@ def _rendered(asked: _Asked) -> tuple[Json, ...]:
     context = _context(asked.subject)
     manifests = []
     for name in TEMPLATES:
-        text = _environment().get_template(f"{name}.yaml.j2").render(context)
-        manifest: Json = yaml.load(text, Loader=yaml.CSafeLoader)
-        if manifest["kind"] == "StatefulSet":
-            role = manifest["metadata"]["labels"][ROLE_LABEL]
-            manifest["metadata"].setdefault("annotations", {}).update(_origin(asked.subject, role))
-        digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
-        manifest["metadata"].setdefault("annotations", {})[APPLIED_ANNOTATION] = digest
-        manifests.append(manifest)
+        template = _environment().get_template(f"{name}.yaml.j2")
+        for more in _each(name, asked.subject):
+            manifest: Json = yaml.load(template.render(context | more), Loader=yaml.CSafeLoader)
+            _complete(manifest, asked.subject)
+            manifests.append(_stamped(manifest))
     return tuple(manifests)
 
 
-def _origin(subject: Subject, role: Role) -> dict[str, str]:
-    """What a pod template is made from, and by whom: see `plan/template.py`.
+def claims(subject: Subject, held: Iterable[tuple[str, str]]) -> tuple[Json, ...]:
+    """What the operator writes onto volume claims that are there, by name and uid.
 
-    Without what changes no pod, and without defaults, of which a newer operator has more.
+    Nothing of it can stand in the StatefulSet, whose claim template Kubernetes never lets change.
     """
-    spec = subject.spec.model_dump(exclude_defaults=True)
-    if subject.spec.storage.type == "persistent":
-        spec.pop("storage")
-    for name in NOT_OF_PODS:
-        spec.pop(name, None)
-    flanking = spec.pop("flanking", {})
-    settings = spec.pop("config", {})
-    if role == "flanking":
-        flanking.pop("replicas", None)
-        spec |= {"flanking": flanking, "file": config_file.flanking_settings(settings)}
-    asked = {"spec": spec, "image": subject.image, "restart": subject.restart}
-    text = json.dumps(asked, sort_keys=True)
-    return {
-        ASKED_ANNOTATION: hashlib.sha256(text.encode()).hexdigest()[:16],
-        RENDERED_BY_ANNOTATION: OPERATOR_VERSION,
+    wanted = subject.spec.template.persistent_volume_claim.metadata
+    return tuple(
+        _stamped(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {
+                    "name": name,
+                    "namespace": subject.names.key.namespace,
+                    "uid": uid,
+                    "labels": {**wanted.labels, **selector(subject.names.key, "broker")},
+                    "annotations": {**wanted.annotations, **KEPT},
+                },
+            }
+        )
+        for name, uid in held
+    )
+
+
+def _stamped(manifest: Json) -> Json:
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    manifest["metadata"].setdefault("annotations", {})[APPLIED_ANNOTATION] = digest
+    return manifest
+
+
+def _each(name: str, subject: Subject) -> list[Json]:
+    """How often a template is rendered, and what differs."""
+    spec, names = subject.spec, subject.names
+    match name:
+        case "service_listener":
+            return [
+                service
+                for listener in spec.listeners
+                if listening.is_external(listener)
+                for service in _services(listener, subject)
+            ]
+        case "network_policy":
+            if spec.network_policy == "None":
+                return []
+            return [
+                {"role": role, "policy": policies.spec_of(spec, names, role, subject.operator)}
+                for role in ROLES
+            ]
+        case "autoscaler":
+            return [{"wanted": spec.flanking.autoscaling}] if spec.flanking.autoscaling else []
+        case "pod_monitor":
+            return [{}] if spec.metrics.enabled and spec.metrics.pod_monitor else []
+    return [{}]
+
+
+def _services(listener: model.Listener, subject: Subject) -> list[Json]:
+    """One per broker, and the one to begin with."""
+    names = subject.names
+    first: Json = {
+        "listener": listener,
+        "type": listening.SERVICE_TYPES[listener.type],
+        "name": names.listener_bootstrap(listener.name),
+        "pods": selector(names.key, "broker"),
+        "notes": listening.notes(listener, names, None),
+        "early": False,
     }
+    return [first] + [
+        first
+        | {
+            "name": names.listener_service(listener.name, node_id - 1),
+            "pods": {POD_NAME_LABEL: names.broker_pod(node_id)},
+            "notes": listening.notes(listener, names, node_id),
+            "early": True,
+        }
+        for node_id in range(1, subject.brokers + 1)
+    ]
+
+
+def _complete(manifest: Json, subject: Subject) -> None:
+    """What a person adds, and the marks of what it was made from, in place."""
+    spec = subject.spec
+    metadata = manifest["metadata"]
+    added = {
+        "Service": spec.template.service,
+        "PodDisruptionBudget": spec.template.pod_disruption_budget,
+        "ServiceAccount": spec.template.service_account,
+    }.get(manifest["kind"])
+    if added is not None:
+        metadata["labels"] = {**added.metadata.labels, **metadata["labels"]}
+        notes = {**added.metadata.annotations, **metadata.get("annotations", {})}
+        if notes:
+            metadata["annotations"] = notes
+    if manifest["kind"] != "StatefulSet":
+        return
+    role: Role = metadata["labels"][ROLE_LABEL]
+    metadata.setdefault("annotations", {}).update(origin.marks(subject, role))
+    pod = manifest["spec"]["template"]["spec"]
+    if role == "flanking":
+        inside = config_file.inside(spec, subject.names)
+        proxy = f"http://127.0.0.1:{model.PROXY_PORT}"
+        pod["containers"] += pods.clients(spec.flanking.containers, inside, proxy)
+    pods.complete(pod, spec, role, selector(subject.names.key, role))
 
 
 def _context(subject: Subject) -> Json:
     spec, names = subject.spec, subject.names
-    flanking_file = config_file.flanking(spec, names)
-    added = spec.template.pod.metadata
+    scaled_by = "autoscaler" if scales_itself(subject) else "operator"
 
     def metadata(
         name: str, role: Role | None = None, annotations: dict[str, str] | None = None
@@ -178,33 +251,53 @@ def _context(subject: Subject) -> Json:
     def resources(wanted: model.Resources | None) -> Json:
         return wanted.model_dump(exclude_defaults=True) if wanted else {}
 
+    def pod_metadata(role: Role, more: dict[str, str]) -> Json:
+        added = pods.metadata(spec, role)
+        return {
+            "labels": {**added.labels, **labels(names.key, role)},
+            "annotations": {**added.annotations, **more},
+        }
+
     return {
         "spec": spec,
         "names": names,
         "image": subject.image,
         "claim_size": subject.claim_size,
-        "ports": PORTS,
+        "ports": PORTS | (METRICS if spec.metrics.enabled else {}),
         "data_dir": config_file.DATA_DIR,
-        "pod_security": POD_SECURITY,
-        "container_security": CONTAINER_SECURITY,
+        "told_dir": config_file.TOLD_DIR,
+        "told": {"rack": RACK_ANNOTATION, "advertised": ADVERTISED_ANNOTATION},
+        "pod_security": pods.POD_SECURITY,
+        "container_security": pods.CONTAINER_SECURITY,
         "pull_secrets": [{"name": name} for name in spec.image.pull_secrets],
+        "inside": [one for one in spec.listeners if not listening.is_external(one)],
         "brokers_file": config_file.brokers(spec, names, subject.cluster_id, subject.brokers),
-        "flanking_file": flanking_file,
+        "flanking_file": config_file.flanking(spec, names),
         "brokers_hash": config_file.digest(config_file.brokers_template(spec, names)),
-        "flanking_hash": config_file.digest(flanking_file),
+        "flanking_hash": config_file.digest(config_file.flanking_template(spec, names)),
         "config_annotations": (
             {CLUSTER_ID_ANNOTATION: subject.cluster_id} if subject.cluster_id else None
         ),
         "brokers": 0 if spec.hibernate else subject.brokers,
-        "flanking": 0 if spec.hibernate else spec.flanking.replicas,
+        "flanking": None if scales_itself(subject) else _flanking(spec),
         "brokers_annotations": {BROKERS_ANNOTATION: str(subject.brokers)},
+        "flanking_annotations": {SCALED_BY_ANNOTATION: scaled_by},
         "metadata": metadata,
         "resources": resources,
         "selector": lambda role=None: selector(names.key, role),
-        "pod_labels": lambda role: {**added.labels, **labels(names.key, role)},
-        "pod_annotations": lambda digest: {**added.annotations, CONFIG_HASH_ANNOTATION: digest},
+        "pod_metadata": pod_metadata,
+        "config_hash": CONFIG_HASH_ANNOTATION,
         "restart": {RESTART_ANNOTATION: subject.restart} if subject.restart else {},
     }
+
+
+def scales_itself(subject: Subject) -> bool:
+    """An autoscaler decides how many flanking nodes there are; none while all sleep."""
+    return subject.spec.flanking.autoscaling is not None and not subject.spec.hibernate
+
+
+def _flanking(spec: model.BrokerClusterSpec) -> int:
+    return 0 if spec.hibernate else spec.flanking.replicas
 
 
 def _owner(subject: Subject) -> Json:

@@ -44,6 +44,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         image=DefaultImage(
             repository=environ.get("QUORATE_OPERATOR_BROKER_REPOSITORY", "quorate-broker"),
             tag=environ.get("QUORATE_OPERATOR_BROKER_TAG", "0.1.0"),
+            namespace=lease_namespace,
         ),
         http_port=int(port),
         log_level=level,

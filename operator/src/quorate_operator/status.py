@@ -61,7 +61,13 @@ class ListenerStatus(Model):
 
     name: Text
     type: Text
-    bootstrap_servers: Annotated[str, Field(max_length=512)]
+    bootstrap_servers: Annotated[str, Field(max_length=512)] | None = None
+    addresses: list[Annotated[str, Field(max_length=320)]] = Field(
+        default=[],
+        max_length=99,
+        description="What brokers tell clients, in the order of their ids; some may be missing.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
 
 
 class Held(Model):

@@ -25,6 +25,7 @@ from quorate_operator.plan import (
     rollout,
     scaling,
     template,
+    told,
 )
 from quorate_operator.plan.actions import Action, GrowVolume, MarkLeader
 from quorate_operator.plan.inputs import Wish
@@ -36,10 +37,12 @@ def plan(wish: Wish, desired: Iterable[Json]) -> tuple[Action, ...]:
         return ()
     lead = leadership.read(wish)
     restarts = rollout.look(wish, lead)
+    wanted, live = tuple(desired), wish.observed.children
     return (
-        *children.differences(
-            template.kept(desired, wish.observed.children), wish.observed.children
-        ),
+        *children.handed_over(wanted, live),
+        *children.differences(template.kept(wanted, live), live),
+        *children.leftovers(wanted, live, wish.observed.cluster["metadata"]["uid"]),
+        *told.tellings(wish),
         *_marks(wish),
         *_volumes(wish),
         *config.steps(wish, lead),

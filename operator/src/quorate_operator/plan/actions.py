@@ -22,6 +22,46 @@ class Apply:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete a child that is not wanted any more, as it was seen."""
+
+    kind: str
+    name: str
+    uid: str
+    resource_version: str
+
+    def __str__(self) -> str:
+        return f"remove {self.kind} {self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LendReplicas:
+    """Before an autoscaler sets the number of pods: somebody else has to hold the present one.
+
+    A field that its only owner applies no more falls back to its default, which is one pod.
+    """
+
+    workload: str
+    replicas: int
+
+    def __str__(self) -> str:
+        return f"leave {self.workload} to its autoscaler, beginning with {self.replicas} pods"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TellPod:
+    """Write annotations that the broker reads while it runs."""
+
+    pod: str
+    uid: str
+    annotations: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{key.partition('/')[2]} {value}" for key, value in self.annotations)
+        return f"tell pod {self.pod}: {said}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class MarkLeader:
     """Put the leader's label on a pod, or take it off."""
 
@@ -156,4 +196,14 @@ Call = Transfer | Decommission | Configure | RaiseLevel
 """What the brokers do themselves."""
 Step = TakePermit | Spare | Restart | Transfer | Decommission | MarkDrained | DeleteVolume
 """What takes something away, or leads to it."""
-Action = Apply | MarkLeader | GrowVolume | Configure | RaiseLevel | Step
+Action = (
+    Apply
+    | Remove
+    | LendReplicas
+    | TellPod
+    | MarkLeader
+    | GrowVolume
+    | Configure
+    | RaiseLevel
+    | Step
+)

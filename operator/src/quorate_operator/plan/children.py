@@ -2,7 +2,9 @@
 
 A child is applied again when it is missing, when its manifest is another one than last time (the
 digest in an annotation: this is how a removed field is noticed), or when someone changed a field
-that we set. Fields that we do not set are other people's and defaults; they never count.
+that we set. Fields that we do not set are other people's and defaults; they never count. A child
+that is not wanted any more is removed: a Service of a listener that went, a policy that was
+switched off. What holds data or runs pods is never among them.
 
 The brokers' StatefulSet is applied only onto the version that was seen: its number of brokers was
 decided by a look at them, and an operator that stood still in between must not act on that late.
@@ -11,12 +13,12 @@ decided by a look at them, and an operator that stood still in between must not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from quorate_operator.facts import Json
-from quorate_operator.names import APPLIED_ANNOTATION, ROLE_LABEL
+from quorate_operator.names import APPLIED_ANNOTATION, ROLE_LABEL, SCALED_BY_ANNOTATION
 from quorate_operator.plan import quantity
-from quorate_operator.plan.actions import Apply
+from quorate_operator.plan.actions import Apply, LendReplicas, Remove
 
 
 def differences(desired: Iterable[Json], live: Mapping[tuple[str, str], Json]) -> Iterator[Apply]:
@@ -33,6 +35,52 @@ def _onto(manifest: Json, found: Json) -> str:
     if manifest["kind"] != "StatefulSet" or labels.get(ROLE_LABEL) != "broker":
         return ""
     return str(found.get("metadata", {}).get("resourceVersion", ""))
+
+
+_NOTHING: Final = ("", 0, False)
+"""What the API server leaves out of what it stores, where that is what a missing field means."""
+REMOVABLE: Final = (
+    "Service",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "HorizontalPodAutoscaler",
+    "PodMonitor",
+)
+
+
+def leftovers(
+    desired: Iterable[Json], live: Mapping[tuple[str, str], Json], uid: str
+) -> Iterator[Remove]:
+    """Children that we made for this cluster (its uid) and want no more."""
+    wanted = {(one["kind"], one["metadata"]["name"]) for one in desired}
+    for (kind, name), child in live.items():
+        metadata = child["metadata"]
+        owners = [one.get("uid") for one in metadata.get("ownerReferences") or []]
+        ours = APPLIED_ANNOTATION in (metadata.get("annotations") or {}) and uid in owners
+        gone = "deletionTimestamp" in metadata
+        if kind in REMOVABLE and ours and not gone and (kind, name) not in wanted:
+            yield Remove(kind, name, metadata["uid"], metadata.get("resourceVersion", ""))
+
+
+def handed_over(
+    desired: Iterable[Json], live: Mapping[tuple[str, str], Json]
+) -> Iterator[LendReplicas]:
+    """Workloads whose replicas become an autoscaler's with the next apply."""
+    least = {
+        one["spec"]["scaleTargetRef"]["name"]: one["spec"]["minReplicas"]
+        for one in desired
+        if one["kind"] == "HorizontalPodAutoscaler"
+    }
+    for manifest in desired:
+        if manifest["kind"] != "StatefulSet" or "replicas" in manifest["spec"]:
+            continue
+        name = manifest["metadata"]["name"]
+        found = live.get(("StatefulSet", name))
+        if found is None:
+            continue
+        before = (found["metadata"].get("annotations") or {}).get(SCALED_BY_ANNOTATION)
+        if before != manifest["metadata"]["annotations"][SCALED_BY_ANNOTATION]:
+            yield LendReplicas(name, max(found["spec"].get("replicas", 0), least.get(name, 0)))
 
 
 def _why(manifest: Json, found: Json) -> str:
@@ -52,10 +100,11 @@ def departure(wanted: Any, found: Any, path: str = "") -> str:
         return _in_mapping(wanted, found, path)
     if isinstance(wanted, list):
         return _in_list(wanted, found, path)
-    if wanted == found:
+    if wanted == found or (found is None and wanted in _NOTHING):
         return ""
-    if isinstance(wanted, str) and isinstance(found, str) and quantity.same(wanted, found):
-        return ""
+    scalars = (str, int, float)
+    if isinstance(wanted, scalars) and isinstance(found, scalars):
+        return "" if quantity.same(str(wanted), str(found)) else path or "."
     return path or "."
 
 
@@ -77,10 +126,11 @@ def _in_list(wanted: list[Any], found: Any, path: str) -> str:
         return ""
     if not isinstance(found, list):
         return path
-    if wanted and all(isinstance(item, dict) and "name" in item for item in wanted):
-        # As server-side apply sees such lists: by name, others may add theirs.
-        by_name = {item.get("name"): item for item in found}
-        pairs = [(item, by_name.get(item["name"])) for item in wanted]
+    key = _key(wanted)
+    if key:
+        # As server-side apply sees such lists: by key, others may add theirs.
+        by_key = {item.get(key): item for item in found if isinstance(item, dict)}
+        pairs = [(item, by_key.get(item[key])) for item in wanted]
     elif len(wanted) != len(found):
         return path
     else:
@@ -89,4 +139,15 @@ def _in_list(wanted: list[Any], found: Any, path: str) -> str:
         inner = departure(one, other, f"{path}[{index}]")
         if inner:
             return inner
+    return ""
+
+
+def _key(items: list[Any]) -> str:
+    """By which the items of a list are told apart; empty: by their places."""
+    if not items or not all(isinstance(item, dict) for item in items):
+        return ""
+    for key in ("mountPath", "name"):
+        values = [item.get(key) for item in items]
+        if None not in values and len(set(values)) == len(values):
+            return key
     return ""

@@ -3,8 +3,9 @@
 Ready        clients are served: someone leads and a broker takes connections
 Reconciling  the operator, or Kubernetes on its behalf, is still changing something
 Stalled      something was refused and needs a person
-QuorumAvailable, FullyReplicated, UpToDate, ConfigInSync, StorageReady say more; Scaled=False and
-the warnings Drift, Insecure, EvenBrokers and Paused are there only while they are true
+QuorumAvailable, FullyReplicated, UpToDate, ConfigInSync, StorageReady and ListenersReady say more;
+RacksKnown is there where racks are asked for; Scaled=False and the warnings Drift, Insecure,
+EvenBrokers and Paused are there only while they are true
 
 Messages hold no counters and no times, so that a steady cluster keeps a steady status.
 """
@@ -15,7 +16,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
-from quorate_operator.plan import config, nodes, quantity, rollout, scaling, size
+from quorate_operator.plan import (
+    addresses,
+    config,
+    nodes,
+    quantity,
+    rollout,
+    scaling,
+    size,
+    told,
+)
 from quorate_operator.plan.actions import Action
 from quorate_operator.plan.blocked import Reason, sentences
 from quorate_operator.plan.inputs import Wish
@@ -69,6 +79,8 @@ def verdicts(wish: Wish, lead: Leadership, brokers: list[Node], passed: Passed) 
         _up_to_date(rollout.look(wish, lead)),
         *_scaled(wish, lead),
         _storage(wish),
+        _listeners(wish),
+        *_racks(wish),
         _config(wish, lead, passed),
         *_drift(wish, lead),
         *_warnings(wish),
@@ -256,6 +268,31 @@ def _storage(wish: Wish) -> Verdict:
         message = f"Volumes that are not yet as large as asked for: {', '.join(waiting)}."
         return Verdict("StorageReady", "False", "Growing", message[:MESSAGE_LIMIT])
     return Verdict("StorageReady", "True", "Bound", "Every volume is as large as asked for.")
+
+
+def _listeners(wish: Wish) -> Verdict:
+    kind = "ListenersReady"
+    waiting = [
+        f"{one.listener.name} (no address yet: {', '.join(one.waiting)})"
+        for one in addresses.look(wish)
+        if one.waiting
+    ]
+    if waiting:
+        message = f"Clients cannot be told all addresses of {'; '.join(waiting)}."
+        return Verdict(kind, "False", "WaitingForAddresses", message[:MESSAGE_LIMIT])
+    return Verdict(kind, "True", "Known", "Every listener has its addresses.")
+
+
+def _racks(wish: Wish) -> list[Verdict]:
+    """Only where racks are asked for."""
+    if wish.spec.rack is None:
+        return []
+    unknown = told.unknown_racks(wish)
+    if unknown:
+        why = "; ".join(f"{pod}: {reason}" for pod, reason in sorted(unknown.items()))
+        message = f"The rack of some brokers is not known: {why}."
+        return [Verdict("RacksKnown", "False", "RackUnknown", message[:MESSAGE_LIMIT])]
+    return [Verdict("RacksKnown", "True", "Known", "Every broker that runs knows its rack.")]
 
 
 def _smaller(found: str, wanted: str) -> bool:

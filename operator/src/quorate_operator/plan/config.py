@@ -13,7 +13,6 @@ Read next: `levels.py`, which has the settings be in the metadata.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from quorate_operator.facts import Member
 from quorate_operator.names import node_id
@@ -23,18 +22,14 @@ from quorate_operator.plan.blocked import Blocked, Reason
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
 
-OF_THE_FILE: Final = frozenset({"log.level", "log.format", "log.loggers"})
-"""What a broker logs is said by its own file, which it heeds while it runs."""
-
 
 def steps(wish: Wish, lead: Leadership) -> Iterator[Configure]:
     """One change of all that differs."""
     view = lead.view
     if wish.spec.hibernate or view is None or view.config_version == 0:
         return
-    wanted = {name: text for name, text in wish.spec.config.items() if name not in OF_THE_FILE}
-    put = {name: text for name, text in wanted.items() if view.config.get(name) != text}
-    drop = tuple(sorted(view.config.keys() - wanted.keys()))
+    put = {name: text for name, text in wish.spec.config.items() if view.config.get(name) != text}
+    drop = tuple(sorted(view.config.keys() - wish.spec.config.keys()))
     if put or drop:
         yield Configure(put, drop)
 

@@ -92,6 +92,13 @@ def _identity(member: Member | None, before: Node | None) -> _Identity:
     return {"incarnation": None, "version": None}
 
 
+def _flanking_wanted(wish: Wish) -> int:
+    """As many as the spec says, or as an autoscaler said last."""
+    if wish.spec.flanking.autoscaling is None:
+        return wish.spec.flanking.replicas
+    return int(wish.workload("flanking").get("spec", {}).get("replicas", 0))
+
+
 def with_trouble(wish: Wish, names: Iterable[str]) -> str:
     """Pods by name, each with what Kubernetes says is wrong with it."""
     troubles = {pod.name: pod.trouble for pod in wish.observed.pods}
@@ -103,7 +110,7 @@ def unsettled(wish: Wish) -> str:
     asleep = wish.spec.hibernate
     wanted: tuple[tuple[Role, int], ...] = (
         ("broker", 0 if asleep else size.effective(wish)),
-        ("flanking", 0 if asleep else wish.spec.flanking.replicas),
+        ("flanking", 0 if asleep else _flanking_wanted(wish)),
     )
     return " and ".join(
         wish.names.workload(role)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from quorate_operator.names import selector_text
 from quorate_operator.plan import (
+    addresses,
     conditions,
     config,
     leadership,
@@ -155,12 +156,14 @@ def _transitions(wish: Wish, lead: Leadership) -> int | None:
 
 
 def _listeners(wish: Wish) -> list[ListenerStatus]:
-    host = wish.names.host(wish.names.bootstrap)
     return [
         ListenerStatus(
-            name=listener.name, type=listener.type, bootstrap_servers=f"{host}:{listener.port}"
+            name=one.listener.name,
+            type=one.listener.type,
+            bootstrap_servers=",".join(one.bootstrap)[:512] or None,
+            addresses=[address for _, address in sorted(one.brokers.items())],
         )
-        for listener in wish.spec.listeners
+        for one in addresses.look(wish)
     ]
 
 

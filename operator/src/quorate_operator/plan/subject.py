@@ -18,6 +18,7 @@ def subject(wish: Wish, default: DefaultImage) -> Subject:
         cluster_id=leadership.read(wish).cluster_id,
         claim_size=_claim_size(wish),
         brokers=size.effective(wish),
+        operator=default.namespace,
         restart=wish.annotation(RESTART_ANNOTATION),
     )
 

@@ -2,7 +2,8 @@
 
 Server-side apply is the real thing in small: a manager owns the leaves it applied, loses what it no
 longer names, and meets a conflict where another manager holds a leaf with another value. Lists are
-leaves. Every write makes another `resourceVersion`; a version or uid in a write is a precondition.
+leaves. A StatefulSet whose number of pods nobody owns any more has one: the API's default. Every
+write makes another `resourceVersion`; a version or uid in a write is a precondition.
 
 Read next: `fake_kubernetes.py` (over HTTP), `simulation/api.py` (in virtual time).
 """
@@ -113,7 +114,7 @@ class Objects:
         wanted = dict(_leaves(_wishes(body)))
         owned = self._owned.setdefault(key, {})
         if live is None:
-            if "status" in body:
+            if "status" in body or body["metadata"].get("uid"):
                 raise KubeError(404, "not found")
             live = self.put(key[0], {"metadata": {"name": key[2], "namespace": key[1]}})
         elif expected and expected != live["metadata"]["resourceVersion"]:
@@ -123,7 +124,8 @@ class Objects:
             raise Conflict("conflict", found)
         before = copied(live)
         for path in owned.get(manager, set()) - set(wanted):
-            _remove(live, path)
+            if not any(path in paths for other, paths in owned.items() if other != manager):
+                _remove(live, path)
         for path, value in wanted.items():
             _set(live, path, value)
             for other, paths in owned.items():
@@ -168,6 +170,8 @@ class Objects:
 
     def _changed(self, key: ObjectKey, before: Json) -> None:
         live = self.objects[key]
+        if key[0] == "statefulsets":
+            live["spec"].setdefault("replicas", 1)
         if live == before:
             return
         if "spec" in before and live.get("spec") != before["spec"]:
