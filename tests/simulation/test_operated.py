@@ -508,7 +508,7 @@ class Operated(World):
 
 
 async def _all_are_restarted(world: Operated) -> None:
-    world.people.edit(config={"log.level": world.random.choice(("debug", "warning"))})
+    People.asks_for_a_restart(world.people)
     await world.rest()
 
 

@@ -17,8 +17,9 @@ from quorate_operator.testing.simulation.stories import STORIES, tell
 PINNED: dict[str, tuple[int, ...]] = {
     "no_gate": (2, 3, 5),
     "leader_not_last": (2,),
-    "no_fence": (14, 17, 21, 29),
-    "no_drain": (0, 2, 4),
+    "no_fence": (15, 17, 21),
+    "no_drain": (2, 5, 7),
+    "no_lending": (0, 1, 2),
 }
 
 LATE_S = (28, 24, 20, 32, 36, 40)

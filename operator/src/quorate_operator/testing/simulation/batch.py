@@ -30,6 +30,7 @@ WANTED: Final = frozenset(
         "a pass: failed",
         "operator took a pod",
         "operator took a volume",
+        "operator took a child",
         "controller took a pod",
         "drain took a pod",
         "node controller took a pod",

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from typing import Final
 
 from quorate_operator.admin import AdminError
-from quorate_operator.facts import Claim, Member, Partition, Survey, View
+from quorate_operator.facts import Claim, Member, Partition, Standing, Survey, View
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.cluster import Cluster, now_s
 from quorate_operator.testing.simulation.options import Trouble
+from quorate_operator.testing.simulation.sharing import Shared
 
 NOBODY: Final = -1
 CATCH_UP_S: Final = 5.0
@@ -40,6 +41,8 @@ class Process:
     """It runs, and the other brokers do not hear it: it goes on telling what it knew."""
     told: View | None = None
     """What it knew last."""
+    began_with: str = ""
+    """Of the shared settings, what it has read at its start alone."""
     retired: bool = False
     """It has left the cluster; only another process on that disk may come in again."""
 
@@ -73,6 +76,7 @@ class Brokers:
         self.leader = NOBODY
         self.term = 0
         self.groups: dict[str, Group] = {}
+        self.settings = Shared()
         self.processes: dict[str, Process] = {}
         """By uid of the pod."""
         self.became_ready: Callable[[int], None] = lambda node_id: None
@@ -218,7 +222,7 @@ class Brokers:
     def _boot(self) -> None:
         for one in self.processes.values():
             if not one.up and one.boots_at_s <= now_s():
-                one.up = True
+                one.up, one.began_with = True, self.settings.at_start()
             member = self.members.get(one.node_id) == one.disk
             serving = one.up and bool(self.formed) and member
             if "deletionTimestamp" not in one.pod["metadata"]:
@@ -343,13 +347,19 @@ class Brokers:
             leader=Claim(self.leader, self.term) if member and self.leader != NOBODY else None,
             transitions=self.term,
             members=tuple(
-                Member(node_id, disk, "1", node_id in self.draining)
+                Member(node_id, disk, "1", node_id in self.draining, config=self._standing(node_id))
                 for node_id, disk in sorted(self.members.items())
             ),
             flanking=(),
             healthy=set(self.members) <= self.alive(),
             unhealthy_reasons=(),
+            config=dict(self.settings.values),
+            config_version=self.settings.version,
         )
+
+    def _standing(self, node_id: int) -> Standing | None:
+        one = self.of(node_id)
+        return self.settings.standing(one.began_with) if one is not None and one.up else None
 
     def survey(self) -> Survey:
         """The leader's."""

@@ -1,8 +1,9 @@
 """A Kubernetes in virtual time: its objects, its controllers, its nodes.
 
-Nothing in it belongs to the operator: StatefulSets (Parallel; OnDelete or RollingUpdate), the
-scheduler, volumes that are bound to nodes, kubelets, the node controller, evictions under a
-PodDisruptionBudget, garbage collection, a namespace that is being deleted.
+Nothing in it belongs to the operator: StatefulSets (Parallel; OnDelete or RollingUpdate),
+autoscalers, addresses of Services, the scheduler, volumes that are bound to nodes, kubelets, the
+node controller, evictions under a PodDisruptionBudget, garbage collection, a namespace that is
+being deleted.
 
 A pod goes through: made -> scheduled -> running -> the broker in it says that it is ready.
 
@@ -40,6 +41,10 @@ class Node:
     cordoned: bool = False
     down_since_s: float = 0.0
 
+    @property
+    def address(self) -> str:
+        return f"10.1.0.{int(self.name.rpartition('-')[2]) + 1}"
+
 
 class Cluster:
     """The objects, and what is true of them behind the API."""
@@ -53,6 +58,8 @@ class Cluster:
         self.nodes = {f"node-{n}": Node(f"node-{n}", ZONES[n % 3]) for n in range(nodes)}
         self.down = False
         """The API server answers nobody."""
+        self.work = 1
+        """So many flanking nodes would do what there is to do."""
         self.leaving = False
         """The namespace is being deleted."""
         self.started: Callable[[Json], None] = lambda pod: None

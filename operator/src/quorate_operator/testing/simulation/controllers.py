@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import zlib
 from typing import Any, Final
 
 from quorate_operator.testing.objects import Json, copied
@@ -46,8 +47,12 @@ class Controllers:
         cluster = self._cluster
         self._collect()
         if not cluster.leaving:
+            for autoscaler in cluster.objects("horizontalpodautoscalers"):
+                self._autoscale(autoscaler)
             for workload in cluster.objects("statefulsets"):
                 self._scale(workload)
+            for service in cluster.objects("services"):
+                self._serve(service)
         for node in cluster.nodes.values():
             self._watch(node)
         for pod in cluster.objects("pods"):
@@ -68,6 +73,38 @@ class Controllers:
             owners = found["metadata"].get("ownerReferences")
             if owners and owners[0]["uid"] not in alive:
                 cluster.remove("collector", key)
+
+    # -------------------------------------------------------------- Services and autoscalers
+
+    def _serve(self, service: Json) -> None:
+        """Ports of the nodes at once; an address from outside in its own time.
+
+        An apply takes the port away with the list that it is in, and it comes again: here lists are
+        leaves.
+        """
+        spec, metadata = service["spec"], service["metadata"]
+        changed = False
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            for port in spec["ports"]:
+                changed = changed or "nodePort" not in port
+                port["nodePort"] = node_port(metadata["name"])
+        balanced = service.get("status", {}).get("loadBalancer")
+        if spec.get("type") == "LoadBalancer" and not balanced and self._random.random() < 0.2:
+            address = f"192.0.2.{self._random.randrange(1, 255)}"
+            service["status"] = {"loadBalancer": {"ingress": [{"ip": address}]}}
+            changed = True
+        if changed:
+            self._cluster.touch("services", metadata["name"])
+
+    def _autoscale(self, autoscaler: Json) -> None:
+        """As much as there is to do, within the limits; never one that was sent to sleep."""
+        name, spec = autoscaler["spec"]["scaleTargetRef"]["name"], autoscaler["spec"]
+        workload = self._cluster.find("statefulsets", name)
+        wanted = max(spec["minReplicas"], min(spec["maxReplicas"], self._cluster.work))
+        if workload is not None and workload["spec"]["replicas"] not in (0, wanted):
+            workload["metadata"]["generation"] += 1
+            key = ("statefulsets", NAMESPACE, name)
+            self._cluster.store.own(key, ("spec", "replicas"), wanted)
 
     # ------------------------------------------------------------------------- StatefulSets
 
@@ -211,6 +248,7 @@ class Controllers:
     def _start(self, pod: Json) -> None:
         if self._random.random() < 0.5:
             pod["status"]["podIP"] = f"10.0.0.{self._random.randrange(2, 250)}"
+            pod["status"]["hostIP"] = self._cluster.nodes[pod["spec"]["nodeName"]].address
             pod["status"]["phase"] = "Running"
             self._cluster.touch("pods", pod["metadata"]["name"])
             self._cluster.started(pod)
@@ -231,6 +269,11 @@ class Controllers:
             claim["spec"].setdefault("volumeName", f"pv-{claim['metadata']['uid']}")
             claim["status"] = {"phase": "Bound", "capacity": wanted}
             self._cluster.touch("persistentvolumeclaims", name)
+
+
+def node_port(name: str) -> int:
+    """The same for the same Service, always."""
+    return 30000 + zlib.crc32(name.encode()) % 2768
 
 
 def _key(pod: Json) -> tuple[str, str, str]:

@@ -4,10 +4,11 @@
 2. Nor one while another was already seen down by the very look that decided it (the budget).
 3. A broker that leads is not taken down: it hands over first.
 4. No pod goes for good, no volume is deleted, before its broker has left; nobody's last copy goes.
-5. The epoch in the status never goes back, never names two, and is never older than what this
+5. The number of flanking nodes that an autoscaler sets is never lowered by anybody else.
+6. The epoch in the status never goes back, never names two, and is never older than what this
    operator had heard when its pass began.
 
-The sixth, that with no more trouble everything comes to rest and is written to no more, is
+The seventh, that with no more trouble everything comes to rest and is written to no more, is
 `world.py`'s. The first breach ends the run.
 """
 
@@ -30,6 +31,7 @@ class Laws:
         """Brokers that the operator took down and that have not served since, by their pod."""
         self._unready_since: dict[str, float] = {}
         """Pods of brokers that the API does not tell as ready."""
+        self._flanking = 0
         self._leader: tuple[int, int] = (0, 0)
         """(epoch, node id) that was told last."""
         self.looked_s = 0.0
@@ -134,6 +136,8 @@ class Laws:
                 self._unready_since.pop(key[2], None)
             else:
                 self._unready_since.setdefault(key[2], now_s())
+        elif key[2] == "orders-flanking" and key[0] == "statefulsets":
+            self._scaled(found, gone=what == "DELETED")
         elif key[0] == "statefulsets" and what == "DELETED":
             self._unready_since.clear()
             self._taken_down.clear()
@@ -141,6 +145,16 @@ class Laws:
             self._status(found)
         elif key[0] == "brokerclusters":
             self._leader = (0, 0)
+
+    def _scaled(self, workload: Json, *, gone: bool) -> None:
+        before = self._flanking
+        self._flanking = now = 0 if gone else workload.get("spec", {}).get("replicas", 0)
+        autoscaler = self._cluster.find("horizontalpodautoscalers", "orders-flanking")
+        least = autoscaler["spec"]["minReplicas"] if autoscaler else before
+        notes = workload["metadata"].get("annotations", {})
+        left = notes.get("quorate.dev/scaled-by") == "autoscaler" and not gone
+        if left and now < min(before, least):
+            self.broken(f"{before} flanking nodes fell to {now} under an autoscaler")
 
     def _status(self, cluster: Json) -> None:
         leader = cluster.get("status", {}).get("leader")

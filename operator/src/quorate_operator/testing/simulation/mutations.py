@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from quorate_operator import workers
 from quorate_operator.facts import Pod
-from quorate_operator.plan import gate, leadership, permit, rollout, size
+from quorate_operator.plan import children, gate, leadership, permit, rollout, size
 from quorate_operator.plan.actions import Restart, Transfer
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
@@ -69,6 +69,11 @@ def _no_drain(patch: Patch) -> None:
     patch.setattr(size, "has_left", lambda *_: True)
 
 
+def _no_lending(patch: Patch) -> None:
+    """The operator lets go of a number, and leaves it to the API's default."""
+    patch.setattr(children, "handed_over", lambda *_: ())
+
+
 def no_preconditions(patch: Patch) -> None:
     """A write is made onto whatever is there, whatever was looked at.
 
@@ -95,9 +100,11 @@ RESTARTS: Final = (
     People.stops_an_operator_for_a_while,
 )
 STALE: Final = (People.cuts_a_broker_off, People.crashes_a_broker, People.crashes_a_broker)
+SCALED: Final = (People.changes_the_flanking, People.leaves_the_flanking_to_an_autoscaler)
 MUTATIONS: Final = {
     "no_gate": Mutation(_no_gate, RESTARTS),
     "leader_not_last": Mutation(_leader_not_last, RESTARTS),
     "no_fence": Mutation(_no_fence, STALE),
     "no_drain": Mutation(_no_drain, (People.changes_the_number,)),
+    "no_lending": Mutation(_no_lending, SCALED),
 }

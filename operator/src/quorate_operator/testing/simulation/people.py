@@ -19,8 +19,22 @@ from quorate_operator.testing.simulation import options
 from quorate_operator.testing.simulation.brokers import Brokers
 from quorate_operator.testing.simulation.cluster import NAMESPACE, Cluster, Node, now_s
 from quorate_operator.testing.simulation.process import Operator
+from quorate_operator.testing.simulation.sharing import NEEDS_RESTART
 
 KEY: Final = Key(NAMESPACE, "orders")
+ZONE: Final = "topology.kubernetes.io/zone"
+OUTSIDE: Final[dict[str, Json]] = {
+    "nodes": {"port": 9093, "type": "nodeport"},
+    "lb": {"port": 9094, "type": "loadbalancer"},
+    "names": {"port": 9095, "type": "clusterIP"},
+}
+CHILDREN: Final = (
+    "services",
+    "configmaps",
+    "poddisruptionbudgets",
+    "networkpolicies",
+    "horizontalpodautoscalers",
+)
 
 
 @dataclasses.dataclass
@@ -64,7 +78,41 @@ class People:
         return self.edit(version=self.random.choice(["1.0", "2.0", "3.0"]))
 
     def changes_the_configuration(self) -> bool:
-        return self.edit(config={"num.partitions": str(self.random.randint(1, 3))})
+        """One setting that brokers heed while they run, one for which they have to be restarted."""
+        return self.edit(
+            config={
+                "num.partitions": str(self.random.randint(1, 3)),
+                NEEDS_RESTART: str(self.random.randint(1, 3)),
+            }
+        )
+
+    def changes_what_is_logged(self) -> bool:
+        return self.edit(logging={"level": self.random.choice(["debug", "info"])})
+
+    def opens_or_closes_a_listener(self) -> bool:
+        """One that is reached from outside of the pods, of each kind."""
+        name = self.random.choice(list(OUTSIDE))
+        open_ones = [one for one in self.spec["listeners"] if one["name"] != name]
+        if len(open_ones) == len(self.spec["listeners"]):
+            open_ones.append({**OUTSIDE[name], "name": name, "authentication": {"type": "none"}})
+        return self.edit(listeners=open_ones)
+
+    def asks_for_racks_or_not(self) -> bool:
+        return self.edit(rack=None if self.spec.get("rack") else {"topologyKey": ZONE})
+
+    def wants_policies_or_not(self) -> bool:
+        now = self.spec.get("networkPolicy", "Generate")
+        return self.edit(networkPolicy="None" if now == "Generate" else "Generate")
+
+    def leaves_the_flanking_to_an_autoscaler(self) -> bool:
+        """`changes_the_flanking` takes them back."""
+        least = self.random.randint(1, 3)
+        limits = {"minReplicas": least, "maxReplicas": 4, "targetCpuUtilization": 50}
+        return self.edit(flanking={"autoscaling": limits})
+
+    def has_more_or_less_to_do(self) -> bool:
+        self.cluster.work = self.random.randint(0, 5)
+        return "autoscaling" in self.spec["flanking"]
 
     def changes_the_number(self) -> bool:
         number = self.random.choice(options.SIZES)
@@ -115,7 +163,7 @@ class People:
         return True
 
     def deletes_a_child(self) -> bool:
-        plural = self.random.choice(["services", "configmaps", "poddisruptionbudgets"])
+        plural = self.random.choice(CHILDREN)
         found = self.cluster.objects(plural)
         if found:
             name = self.random.choice(found)["metadata"]["name"]
@@ -267,6 +315,12 @@ Deed = Callable[[People], bool]
 DEEDS: Final[tuple[Deed, ...]] = (
     People.changes_the_image,
     People.changes_the_configuration,
+    People.changes_what_is_logged,
+    People.opens_or_closes_a_listener,
+    People.asks_for_racks_or_not,
+    People.wants_policies_or_not,
+    People.leaves_the_flanking_to_an_autoscaler,
+    People.has_more_or_less_to_do,
     People.changes_the_number,
     People.changes_the_number,
     People.changes_the_flanking,

@@ -18,10 +18,12 @@ from typing import Any, Final
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.cluster import NAMESPACE
 from quorate_operator.testing.simulation.options import Options
-from quorate_operator.testing.simulation.people import KEY
+from quorate_operator.testing.simulation.people import KEY, OUTSIDE, ZONE
+from quorate_operator.testing.simulation.sharing import NEEDS_RESTART
 from quorate_operator.testing.simulation.world import World, play
 
 SETTLE_S: Final = 1.0
+OPEN: Final = {"authentication": {"type": "none"}}
 Change = Callable[[World], None]
 
 
@@ -50,7 +52,26 @@ def _new_image(world: World) -> None:
 
 
 def _new_configuration(world: World) -> None:
+    world.people.edit(config={"num.partitions": "3", NEEDS_RESTART: "3"})
+
+
+def _new_setting(world: World) -> None:
     world.people.edit(config={"num.partitions": "3"})
+
+
+def _new_listeners(world: World) -> None:
+    added = [{**one, "name": name, **OPEN} for name, one in OUTSIDE.items()]
+    world.people.edit(listeners=[*world.people.spec["listeners"], *added])
+
+
+def _an_autoscaler(world: World) -> None:
+    limits = {"minReplicas": 2, "maxReplicas": 4, "targetCpuUtilization": 50}
+    world.cluster.work = 3
+    world.people.edit(flanking={"autoscaling": limits}, rack={"topologyKey": ZONE})
+
+
+def _less(world: World) -> None:
+    world.people.edit(flanking={}, networkPolicy="None")
 
 
 def _more_brokers(world: World) -> None:
@@ -78,7 +99,11 @@ def _it_is_deleted(world: World) -> None:
 STORIES: Final = {
     "create": Story(None),
     "roll": Story(_new_configuration),
+    "setting": Story(_new_setting),
     "upgrade": Story(_new_image),
+    "listeners": Story(_new_listeners),
+    "autoscaler": Story(_an_autoscaler, Options(flanking=3)),
+    "less": Story(_less, Options(flanking=2)),
     "scale_out": Story(_more_brokers),
     "scale_in": Story(_fewer_brokers, Options(replicas=5, when_scaled="Delete")),
     "growth": Story(_larger_volumes),
@@ -128,7 +153,8 @@ def picture(world: World) -> str:
         for (plural, _, name), one in sorted(world.cluster.store.objects.items())
         if plural not in ("leases", "nodes", "brokerclusters")
     ]
-    return "\n".join([*found, f"members: {sorted(world.brokers.members)}"])
+    members, settings = sorted(world.brokers.members), world.brokers.settings.values
+    return "\n".join([*found, f"members: {members}", f"settings: {sorted(settings.items())}"])
 
 
 def _essence(plural: str, found: Json) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from quorate_operator.facts import View
 from quorate_operator.testing.objects import Json
-from quorate_operator.testing.simulation import loop, people, process
+from quorate_operator.testing.simulation import loop, people, process, shape
 from quorate_operator.testing.simulation import options as drawing
 from quorate_operator.testing.simulation.api import Life
 from quorate_operator.testing.simulation.brokers import Brokers
@@ -75,6 +75,7 @@ class World:
             for name in ("one", "two")
         ]
         self.people = People(self.cluster, self.brokers, self.operators, self.random)
+        self.orders: list[str] = []
         self.quiet_s = QUIET_S
         """Nothing is written for so long: it is at rest."""
         self._deeds = deeds
@@ -88,6 +89,7 @@ class World:
 
     def ordered(self, text: str) -> None:
         """An operator gave the brokers an order."""
+        self.orders.append(text)
         self.note(f"order: {text}")
 
     def note(self, text: str) -> None:
@@ -181,6 +183,8 @@ class World:
         for kind in ("Ready", "UpToDate"):
             if conditions.get(kind, {}).get("status") != "True":
                 return f"{kind} is not True: {conditions.get(kind)} {blocked}"
+        if conditions["ConfigInSync"]["reason"] not in ("InSync", "NotYetShared"):
+            return f"settings are not in sync: {conditions['ConfigInSync']}"
         wanted = self.people.spec["replicas"]
         if status.get("effectiveReplicas") != wanted:
             return f"{status.get('effectiveReplicas')} brokers: {blocked}"
@@ -191,6 +195,8 @@ class World:
         told = status.get("leader", {})
         if (told.get("nodeId"), told.get("epoch")) != (self.brokers.leader, self.brokers.term):
             return f"{told} is told, {self.brokers.leader} leads in {self.brokers.term}"
+        for departure in shape.departures(self.cluster, self.people.spec):
+            return departure
         return self._labels(told["pod"])
 
     def _labels(self, leader: str) -> str:
@@ -204,15 +210,18 @@ class World:
     # ---------------------------------------------------------------------------- what is seen
 
     def _writes(self) -> int:
-        return sum(len(one.api.writes) for one in self.operators)
+        return len(self.orders) + sum(len(one.api.writes) for one in self.operators)
 
     def _last_write(self) -> str:
-        return "; ".join(one.api.writes[-1] for one in self.operators if one.api.writes)
+        each = (self.orders, *(one.api.writes for one in self.operators))
+        return "; ".join(writes[-1] for writes in each if writes)
 
     def _note_taken(self, who: str, found: Json) -> None:
         name = found["metadata"]["name"]
         self.note(f"{who} takes {name}")
-        self.saw(f"{who} took a {'volume' if 'data-' in name else 'pod'}")
+        of_a_set = name.rpartition("-")[0].endswith(("-broker", "-flanking"))
+        kind = "volume" if name.startswith("data-") else "pod" if of_a_set else "child"
+        self.saw(f"{who} took a {kind}")
 
     def _began(self, operator: Operator, views: Mapping[str, View]) -> None:
         terms = (one.leader.term for one in views.values() if one.leader)
