@@ -54,6 +54,12 @@ def test_everything_a_person_writes_has_a_bound():
                 assert "maximum" in node, path
 
 
+def test_every_field_says_what_it_is():
+    for path, node in nodes(SCHEMA):
+        if path.startswith((".spec", ".status")) and not path.endswith("[]"):
+            assert len(node.get("description", "").split()) > 1, path
+
+
 def test_only_replicas_has_a_default():
     defaults = {path for path, node in nodes(SCHEMA) if "default" in node}
     assert defaults == {".spec.replicas"}

@@ -71,7 +71,9 @@ class Image(Model):
     tag: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         default=None, description="Wins over `version`."
     )
-    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When a node of Kubernetes fetches the image."
+    )
     pull_secrets: list[Name] = Field(
         default=[],
         max_length=8,
@@ -90,8 +92,12 @@ class Flanking(Model):
     autoscaling: Autoscaling | None = Field(
         default=None, description="Instead of `replicas`: as many as the work asks for."
     )
-    resources: Resources | None = None
-    scheduling: Scheduling = Scheduling()
+    resources: Resources | None = Field(
+        default=None, description="Of the container that serves the HTTP Proxy."
+    )
+    scheduling: Scheduling = Field(
+        default=Scheduling(), description="Where flanking nodes may run, as for brokers."
+    )
     template: NodeTemplate = NodeTemplate()
     containers: list[AddedContainer] = Field(
         default=[],
@@ -222,6 +228,8 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 class Logger(Model):
+    """How much one logger lets through."""
+
     name: str = Field(
         min_length=1,
         max_length=128,
@@ -233,14 +241,16 @@ class Logger(Model):
             )
         ),
     )
-    level: Level
+    level: Level = Field(description="From here on it logs; below it does not.")
 
 
 class Logging(Model):
     """What all nodes log. Heeded while they run, within about a minute."""
 
-    level: Level = "info"
-    format: Literal["text", "json"] = "text"
+    level: Level = Field(default="info", description="Of all loggers without one of their own.")
+    format: Literal["text", "json"] = Field(
+        default="text", description="A line of text or a JSON object per event."
+    )
     loggers: list[Logger] = Field(
         default=[],
         max_length=32,
@@ -268,6 +278,8 @@ class Metrics(Model):
 
 
 class Rack(Model):
+    """The failure domain that a broker is in."""
+
     topology_key: str = Field(
         min_length=1,
         max_length=317,
@@ -347,6 +359,7 @@ class BrokerClusterSpec(Model):
     listeners: list[Listener] = Field(
         min_length=1,
         max_length=8,
+        description="Ports on which every broker speaks the Kafka protocol.",
         json_schema_extra={
             **BY_NAME,
             **rules(
@@ -373,7 +386,7 @@ class BrokerClusterSpec(Model):
             " themselves and the operator. `None`: none."
         ),
     )
-    resources: Resources | None = None
+    resources: Resources | None = Field(default=None, description="Of the brokers' container.")
     rack: Rack | None = Field(
         default=None,
         description=(

@@ -63,8 +63,12 @@ Free = Annotated[
 class Resources(Model):
     """Requests and limits of the one container in a pod."""
 
-    requests: dict[str, Quantity] = Field(default={}, max_length=16)
-    limits: dict[str, Quantity] = Field(default={}, max_length=16)
+    requests: dict[str, Quantity] = Field(
+        default={}, max_length=16, description="What is set aside for it, for example cpu: 500m."
+    )
+    limits: dict[str, Quantity] = Field(
+        default={}, max_length=16, description="What it gets at most, for example memory: 1Gi."
+    )
 
 
 TAKEN_KEYS: Final = rules(
@@ -80,10 +84,16 @@ class Metadata(Model):
     """Labels and annotations that are added to an object."""
 
     labels: dict[str, Annotated[str, Field(max_length=63)]] = Field(
-        default={}, max_length=32, json_schema_extra=TAKEN_KEYS
+        default={},
+        max_length=32,
+        description="Beside those of the operator.",
+        json_schema_extra=TAKEN_KEYS,
     )
     annotations: dict[str, MetadataValue] = Field(
-        default={}, max_length=32, json_schema_extra=TAKEN_KEYS
+        default={},
+        max_length=32,
+        description="Beside those of the operator.",
+        json_schema_extra=TAKEN_KEYS,
     )
 
     def under(self, other: Metadata) -> Metadata:

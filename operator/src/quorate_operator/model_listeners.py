@@ -25,6 +25,8 @@ _EXTERNAL: Final = "(has(self.type) && self.type != 'internal')"
 
 
 class Authentication(Model):
+    """How clients prove who they are."""
+
     type: Literal["none"] = Field(description="`none`: whoever reaches the port may do everything.")
 
 
@@ -65,6 +67,7 @@ class Listener(Model):
     name: str = Field(
         min_length=1,
         max_length=15,
+        description="Of the listener, of its port, and within the names of its Services.",
         pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
         json_schema_extra=rules(
             rule(
@@ -77,6 +80,7 @@ class Listener(Model):
     port: int = Field(
         ge=1024,
         le=65535,
+        description="Of every broker, and of the Services.",
         json_schema_extra=rules(
             rule(
                 f"!(self in [{ADMIN_PORT}, {METRICS_PORT}, {PROXY_PORT}, {RPC_PORT}])",

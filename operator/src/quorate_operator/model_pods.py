@@ -24,31 +24,40 @@ from quorate_operator.model_base import (
 _FREE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
 _DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _ContainerName = Annotated[str, Field(min_length=1, max_length=63, pattern=_DNS_LABEL)]
-_NodeId = Annotated[int, Field(ge=1, le=2_147_483_647)]
+_Id = Annotated[int, Field(ge=1, le=2_147_483_647)]
 
 
 class Scheduling(Model):
     """Where pods may run. Default: spread over zones and hosts as far as there are any."""
 
-    affinity: Free | None = None
-    tolerations: list[Free] = Field(default=[], max_length=32, json_schema_extra=ATOMIC)
+    affinity: Free | None = Field(
+        default=None, description="To nodes and to other pods, as in a pod's spec."
+    )
+    tolerations: list[Free] = Field(
+        default=[],
+        max_length=32,
+        description="Taints of nodes on which the pods may run all the same.",
+        json_schema_extra=ATOMIC,
+    )
     topology_spread_constraints: list[Free] = Field(
         default=[],
         max_length=8,
         description="Instead of the default ones. A constraint without labelSelector gets ours.",
         json_schema_extra=ATOMIC,
     )
-    priority_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    priority_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None, description="PriorityClass of the pods."
+    )
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
-        default={}, max_length=16
+        default={}, max_length=16, description="Labels of the nodes on which the pods may run."
     )
 
 
 class AddedContainer(Model):
     """A container beside ours, as Kubernetes takes it; restricted unless it says otherwise."""
 
-    name: _ContainerName
-    image: str = Field(min_length=1, max_length=512)
+    name: _ContainerName = Field(description="Of the container, within its pod.")
+    image: str = Field(min_length=1, max_length=512, description="What it runs.")
 
     model_config = ConfigDict(
         extra="allow",
@@ -65,7 +74,7 @@ class AddedContainer(Model):
 class AddedVolume(Model):
     """A volume beside ours, as Kubernetes takes it."""
 
-    name: _ContainerName
+    name: _ContainerName = Field(description="By which volumeMounts refer to it.")
 
     model_config = ConfigDict(
         extra="allow",
@@ -82,7 +91,7 @@ class AddedVolume(Model):
 class AddedVariable(Model):
     """An environment variable, with a value or with valueFrom."""
 
-    name: str = Field(min_length=1, max_length=253)
+    name: str = Field(min_length=1, max_length=253, description="Of the variable.")
 
     model_config = ConfigDict(
         extra="allow",
@@ -100,11 +109,13 @@ class AddedVariable(Model):
 class PodSecurity(Model):
     """Whom the pod runs as: anybody but root."""
 
-    run_as_user: _NodeId | None = None
-    run_as_group: _NodeId | None = None
-    fs_group: _NodeId | None = None
-    supplemental_groups: list[_NodeId] = Field(default=[], max_length=32, json_schema_extra=ATOMIC)
-    se_linux_options: Free | None = None
+    run_as_user: _Id | None = Field(default=None, description="Default: 10001.")
+    run_as_group: _Id | None = Field(default=None, description="Default: 10001.")
+    fs_group: _Id | None = Field(default=None, description="Owns the volumes. Default: 10001.")
+    supplemental_groups: list[_Id] = Field(
+        default=[], max_length=32, description="More groups.", json_schema_extra=ATOMIC
+    )
+    se_linux_options: Free | None = Field(default=None, description="SELinux context.")
 
 
 class AddedPodSpec(Model):
@@ -116,19 +127,42 @@ class AddedPodSpec(Model):
         le=3600,
         description="A broker hands over what it leads before it ends: give it time.",
     )
-    runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    scheduler_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    dns_config: Free | None = None
-    host_aliases: list[Free] = Field(default=[], max_length=32, json_schema_extra=ATOMIC)
+    runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None, description="RuntimeClass of the pods."
+    )
+    scheduler_name: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None, description="Who places the pods. Default: the scheduler of Kubernetes."
+    )
+    dns_config: Free | None = Field(
+        default=None, description="How names are resolved in the pods, as in a pod's spec."
+    )
+    host_aliases: list[Free] = Field(
+        default=[],
+        max_length=32,
+        description="Names and addresses that go into /etc/hosts.",
+        json_schema_extra=ATOMIC,
+    )
     security_context: PodSecurity | None = None
     init_containers: list[AddedContainer] = Field(
-        default=[], max_length=8, json_schema_extra=BY_NAME
+        default=[],
+        max_length=8,
+        description="They run before the node starts.",
+        json_schema_extra=BY_NAME,
     )
-    containers: list[AddedContainer] = Field(default=[], max_length=8, json_schema_extra=BY_NAME)
-    volumes: list[AddedVolume] = Field(default=[], max_length=16, json_schema_extra=BY_NAME)
+    containers: list[AddedContainer] = Field(
+        default=[], max_length=8, description="They run beside the node.", json_schema_extra=BY_NAME
+    )
+    volumes: list[AddedVolume] = Field(
+        default=[],
+        max_length=16,
+        description="For these containers, and for template.container.volumeMounts.",
+        json_schema_extra=BY_NAME,
+    )
 
 
 class PodTemplate(Model):
+    """What is added to pods."""
+
     metadata: Metadata = Metadata()
     spec: AddedPodSpec = AddedPodSpec()
 
@@ -136,7 +170,12 @@ class PodTemplate(Model):
 class ContainerTemplate(Model):
     """What is added to the container of a node."""
 
-    env: list[AddedVariable] = Field(default=[], max_length=64, json_schema_extra=BY_NAME)
+    env: list[AddedVariable] = Field(
+        default=[],
+        max_length=64,
+        description="Variables beside those of the operator.",
+        json_schema_extra=BY_NAME,
+    )
     volume_mounts: list[Free] = Field(
         default=[],
         max_length=16,
@@ -146,6 +185,8 @@ class ContainerTemplate(Model):
 
 
 class ObjectTemplate(Model):
+    """What is added to objects of one kind."""
+
     metadata: Metadata = Metadata()
 
 
@@ -168,8 +209,8 @@ class Template(NodeTemplate):
 class Autoscaling(Model):
     """A HorizontalPodAutoscaler for the flanking nodes."""
 
-    min_replicas: int = Field(ge=1, le=899)
-    max_replicas: int = Field(ge=1, le=899)
+    min_replicas: int = Field(ge=1, le=899, description="So many run at least.")
+    max_replicas: int = Field(ge=1, le=899, description="So many run at most.")
     target_cpu_utilization: int = Field(
         ge=1, le=1000, description="Percent of what the containers of a node request together."
     )

@@ -26,42 +26,58 @@ def _list_map(*keys: str) -> dict[str, Any]:
 class Condition(Model):
     """`metav1.Condition`: `lastTransitionTime` moves only when `status` does."""
 
-    type: Annotated[str, Field(max_length=63)]
-    status: ConditionState
-    reason: Annotated[str, Field(max_length=128)]
-    message: Annotated[str, Field(max_length=1024)]
-    last_transition_time: str = Field(json_schema_extra={"format": "date-time"})
-    observed_generation: int | None = None
+    type: str = Field(max_length=63, description="What is judged, for example Ready.")
+    status: ConditionState = Field(description="Whether it is so.")
+    reason: str = Field(max_length=128, description="Why, in one word for programs.")
+    message: str = Field(max_length=1024, description="Why, in a sentence for people.")
+    last_transition_time: str = Field(
+        description="When `status` last became another one.",
+        json_schema_extra={"format": "date-time"},
+    )
+    observed_generation: int | None = Field(
+        default=None, description="The `metadata.generation` that was judged."
+    )
 
 
 class Leader(Model):
     """The leader of the brokers' metadata group, as the brokers tell it."""
 
-    node_id: int
-    pod: Text
+    node_id: int = Field(description="Which broker.")
+    pod: Text = Field(description="In which it runs.")
     epoch: int = Field(description="The Raft term in which it leads; it only grows.")
-    since: str = Field(json_schema_extra={"format": "date-time"})
+    since: str = Field(
+        description="When the operator first heard of it.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class Node(Model):
     """One node and its role. Only a broker can have `leader: true`."""
 
-    node_id: int
-    pod: Text
-    role: Literal["broker", "flanking"]
-    state: Literal["active", "starting", "down", "draining"]
-    ready: bool
-    leader: bool = False
-    incarnation: Text | None = None
-    version: Text | None = None
+    node_id: int = Field(description="Brokers are 1 to 99, flanking nodes from 101.")
+    pod: Text = Field(description="In which it runs.")
+    role: Literal["broker", "flanking"] = Field(
+        description="`broker`: it stores, votes and may lead. `flanking`: it does none of these."
+    )
+    state: Literal["active", "starting", "down", "draining"] = Field(
+        description="`draining`: what it stores is being moved, so that it can go."
+    )
+    ready: bool = Field(description="Whether Kubernetes takes its pod for ready.")
+    leader: bool = Field(default=False, description="Whether it leads the brokers' metadata.")
+    incarnation: Text | None = Field(
+        default=None, description="Of its disk: another one after the disk was replaced."
+    )
+    version: Text | None = Field(default=None, description="Of the software that it runs.")
 
 
 class ListenerStatus(Model):
     """Where clients find a listener."""
 
-    name: Text
-    type: Text
-    bootstrap_servers: Annotated[str, Field(max_length=512)] | None = None
+    name: Text = Field(description="As in `spec.listeners`.")
+    type: Text = Field(description="As in `spec.listeners`.")
+    bootstrap_servers: Annotated[str, Field(max_length=512)] | None = Field(
+        default=None, description="Where clients begin; absent while no address is known."
+    )
     addresses: list[Annotated[str, Field(max_length=320)]] = Field(
         default=[],
         max_length=99,
@@ -73,16 +89,16 @@ class ListenerStatus(Model):
 class Held(Model):
     """One gate that holds something back."""
 
-    reason: Annotated[str, Field(max_length=63)]
-    subject: Text = ""
-    message: Annotated[str, Field(max_length=512)] = ""
+    reason: str = Field(max_length=63, description="One word of a closed list.")
+    subject: Text = Field(default="", description="Whom or what it is about.")
+    message: str = Field(default="", max_length=512, description="The same in a sentence.")
 
 
 class Pending(Model):
     """A broker that runs with something older, and what changed."""
 
-    pod: Text
-    reason: Annotated[str, Field(max_length=63)]
+    pod: Text = Field(description="In which it runs.")
+    reason: str = Field(max_length=63, description="What changed, for example ImageChanged.")
 
 
 class RolloutStatus(Model):
@@ -92,7 +108,12 @@ class RolloutStatus(Model):
         default=None, description="What is rolled out; to be approved where that is asked for."
     )
     current: Text | None = Field(default=None, description="The pod whose turn it is.")
-    remaining: list[Pending] = Field(default=[], max_length=99, json_schema_extra=_list_map("pod"))
+    remaining: list[Pending] = Field(
+        default=[],
+        max_length=99,
+        description="Brokers that are still to be restarted.",
+        json_schema_extra=_list_map("pod"),
+    )
     accepted_risks: list[Text] = Field(
         default=[],
         max_length=16,
@@ -103,30 +124,44 @@ class RolloutStatus(Model):
 class SeenImage(Model):
     """An image that brokers ran lately, and the highest feature level that it knows."""
 
-    image: Annotated[str, Field(max_length=512)]
-    feature_level: int
+    image: str = Field(max_length=512, description="With its tag.")
+    feature_level: int = Field(description="The highest that it knows.")
 
 
 class FlankingStatus(Model):
-    replicas: int = 0
-    ready: int = 0
+    """How many flanking nodes there are."""
+
+    replicas: int = Field(default=0, description="How many pods.")
+    ready: int = Field(default=0, description="How many of them are ready.")
 
 
 class BrokerClusterStatus(Model):
     """What is. Written only when it changes."""
 
-    observed_generation: int | None = None
-    conditions: list[Condition] = Field(
-        default=[], max_length=32, json_schema_extra=_list_map("type")
+    observed_generation: int | None = Field(
+        default=None, description="The `metadata.generation` that all this is about."
     )
-    cluster_id: Text | None = None
-    version: Text | None = None
+    conditions: list[Condition] = Field(
+        default=[],
+        max_length=32,
+        description="In words: Ready, Reconciling and Stalled first of all.",
+        json_schema_extra=_list_map("type"),
+    )
+    cluster_id: Text | None = Field(
+        default=None, description="What the brokers call their cluster, from its forming on."
+    )
+    version: Text | None = Field(default=None, description="Tag of the image that is wanted.")
     metadata_version: int | None = Field(
         default=None,
         description="Feature level of the brokers' metadata; it only grows, and what knows less"
         " cannot be rolled out any more.",
     )
-    images: list[SeenImage] = Field(default=[], max_length=8, json_schema_extra=_list_map("image"))
+    images: list[SeenImage] = Field(
+        default=[],
+        max_length=8,
+        description="Images that brokers ran lately; which of them can be gone back to.",
+        json_schema_extra=_list_map("image"),
+    )
     leader: Leader | None = None
     previous_leader: Leader | None = Field(
         default=None,
@@ -135,24 +170,36 @@ class BrokerClusterStatus(Model):
     leader_transitions: int | None = Field(
         default=None, description="How often the lead was won, counted by the brokers."
     )
-    nodes: list[Node] = Field(default=[], max_length=128, json_schema_extra=_list_map("nodeId"))
-    replicas: int | None = None
+    nodes: list[Node] = Field(
+        default=[],
+        max_length=128,
+        description="Every node and its role.",
+        json_schema_extra=_list_map("nodeId"),
+    )
+    replicas: int | None = Field(default=None, description="How many pods of brokers there are.")
     effective_replicas: int | None = Field(
         default=None,
         description="How many brokers the operator runs now, on its way to `spec.replicas`.",
     )
-    ready_replicas: int | None = None
-    updated_replicas: int | None = None
-    updated_text: Text | None = None
+    ready_replicas: int | None = Field(default=None, description="How many of them are ready.")
+    updated_replicas: int | None = Field(
+        default=None, description="How many of them are as the spec wants them."
+    )
+    updated_text: Text | None = Field(default=None, description="For people, for example 2/3.")
     rollout: RolloutStatus | None = None
     blocked_by: list[Held] = Field(
         default=[], max_length=32, description="Every gate that holds something back."
     )
-    ready_text: Text | None = None
-    selector: Text | None = None
+    ready_text: Text | None = Field(default=None, description="For people, for example 2/3.")
+    selector: Text | None = Field(
+        default=None, description="Labels of the brokers' pods, for the scale subresource."
+    )
     flanking: FlankingStatus | None = None
     listeners: list[ListenerStatus] = Field(
-        default=[], max_length=16, json_schema_extra=_list_map("name")
+        default=[],
+        max_length=16,
+        description="Where clients find each listener.",
+        json_schema_extra=_list_map("name"),
     )
 
     def dump(self) -> dict[str, Any]:
