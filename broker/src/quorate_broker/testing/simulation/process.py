@@ -75,8 +75,6 @@ class Process:
         self._served_term = -1
         self._is_resting = False
         self._members = self.replica.members
-        self._is_filled = not log.hollow
-        self._filling: Job | None = None
         self._commit_index = self.replica.commit_index
 
     @property
@@ -92,7 +90,7 @@ class Process:
     @property
     def is_filled(self) -> bool:
         """What it lost is on its disk again, for good."""
-        return self._is_filled
+        return not self.log.hollow
 
     @property
     def is_busy(self) -> bool:
@@ -235,8 +233,6 @@ class Process:
             job = effects.job
             assert isinstance(job, Job)
             self.jobs.append(job)
-            if not self._is_filled and not self.log.hollow:
-                self._filling = job
             self.later(self._host.sync_us(), lambda: self._run_job(job))
         self._tell(effects)
         self._schedule_wake()
@@ -301,7 +297,6 @@ class Process:
 
     def _run_job(self, job: Job) -> None:
         if self._runs(job):
-            self._is_filled |= job is self._filling
             self.replica.job_done(job)
             self.drive()
             self._host.close_if_asked()
