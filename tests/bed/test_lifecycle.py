@@ -150,7 +150,8 @@ def test_nothing_is_left_of_a_creation_that_was_killed_half_way(
         creation.wait()
     eventually(lambda: not anchors(cluster.directory), what="the step into the namespaces ended")
     cluster.delete()
-    assert leftovers(NAME) == []
+    # A step that was forked and not yet begun is seen by nobody; it ends by itself.
+    eventually(lambda: leftovers(NAME) == [], deadline_s=20, what="nothing is left")
 
 
 def anchors(directory: Path) -> list[int]:
