@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,21 @@ def test_without_root_and_without_docker_a_sentence_says_what_is_missing(
 def test_a_part_of_the_tests_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(BedError, match=r"no part nonsense .* there are lint, unit"):
         suite.run(["nonsense"], full=False)
+
+
+def test_two_parts_run_at_a_time_and_those_that_watch_a_clock_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside = threading.Barrier(2, timeout=10)
+    told: list[str] = []
+
+    def run_part(part: suite.Part, *, labelled: bool = False) -> suite.Result:
+        if part.name in ("unit", "lint"):
+            beside.wait()
+        told.append(part.name)
+        return suite.Result(part, (), (), 0)
+
+    monkeypatch.setattr(suite, "_run_part", run_part)
+    results = suite._run_all(suite.PARTS)
+    assert {result.part for result in results} == set(suite.PARTS)
+    assert told[-3:] == ["processes", "kubernetes", "long"]

@@ -1,17 +1,21 @@
 """`make test`: the parts in order, each alone runnable, and a table at the end.
 
-A part that fails does not stop the others: one run should tell all that is wrong. The exit code is
-that of the whole. The last lines printed are pytest's own closing lines and the names of the tests
-that failed, so that whoever reads only the end of a log sees how much was run and what was wrong.
+A part that fails does not stop the others: one run should tell all that is wrong. Parts that watch
+no clock run two at a time, on a core each; real brokers and a real Kubernetes have the machine to
+themselves afterwards. The exit code is that of the whole. The last lines printed are pytest's own
+closing lines and the names of the tests that failed, so that whoever reads only the end of a log
+sees how much was run and what was wrong.
 """
 
 import dataclasses
+import enum
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +33,14 @@ SCRIPTS = Path(sys.executable).parent
 SHORT = "not full and not process and not kube"
 
 
+class Track(enum.Enum):
+    """What a part may run beside: those of the first track beside those of the second."""
+
+    FIRST = enum.auto()
+    SECOND = enum.auto()
+    ALONE = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the suite. `quick`: it belongs to `make test`. In the whole suite the tests that
@@ -37,6 +49,7 @@ class Part:
     name: str
     what: str
     commands: tuple[tuple[str, ...], ...]
+    track: Track = Track.ALONE
     quick: bool = True
 
 
@@ -67,17 +80,34 @@ PARTS = (
             ("lint-imports",),
             _pytest("tests/test_tidy.py"),
         ),
+        Track.SECOND,
     ),
-    Part("unit", "unit and property tests", (_pytest(*UNIT, "-m", SHORT),)),
-    Part("unit-3.13", "the same on the images' Python", (_pytest(*UNIT, "-m", SHORT),)),
-    Part("simulation", "a cluster on virtual time", (_pytest("tests/simulation", "-m", SHORT),)),
-    Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
+    Part("unit", "unit and property tests", (_pytest(*UNIT, "-m", SHORT),), Track.FIRST),
+    Part(
+        "unit-3.13",
+        "the same on the images' Python",
+        (_pytest(*UNIT, "-m", SHORT),),
+        Track.FIRST,
+    ),
+    Part(
+        "simulation",
+        "a cluster on virtual time",
+        (_pytest("tests/simulation", "-m", SHORT),),
+        Track.SECOND,
+    ),
     Part(
         "charts",
         "charts, guides, GitOps tools",
         (_pytest("tests/charts", "tests/docs", "tests/gitops", "-m", SHORT),),
+        Track.SECOND,
     ),
-    Part("conformance", "other people's code", (_pytest("tests/conformance", "-m", "not full"),)),
+    Part(
+        "conformance",
+        "other people's code",
+        (_pytest("tests/conformance", "-m", "not full"),),
+        Track.SECOND,
+    ),
+    Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
     Part(
         "kubernetes",
         "the product on a real Kubernetes",
@@ -96,7 +126,7 @@ def run(names: Sequence[str], *, full: bool) -> bool:
     chosen = [part for part in PARTS if (part.name in names if names else part.quick or full)]
     if full:
         chosen = [_with_the_long_ones(part, report.commit()) for part in chosen]
-    results = [_run_part(part) for part in chosen]
+    results = _run_all(chosen)
     _report(results)
     if full:
         console.print(f"written: {report.write().relative_to(paths.REPOSITORY)}")
@@ -118,7 +148,19 @@ def _with_the_long_ones(part: Part, commit: str) -> Part:
     return dataclasses.replace(part, commands=commands)
 
 
-def _run_part(part: Part) -> Result:
+def _run_all(parts: Sequence[Part]) -> list[Result]:
+    tracks = [[part for part in parts if part.track is track] for track in Track]
+    first, second, alone = tracks
+    labelled = bool(first and second)
+    with ThreadPoolExecutor(2) as threads:
+        beside = threads.map(
+            lambda track: [_run_part(part, labelled=labelled) for part in track], (first, second)
+        )
+        results = [result for track in beside for result in track]
+    return results + [_run_part(part) for part in alone]
+
+
+def _run_part(part: Part, *, labelled: bool = False) -> Result:
     heading(f"{part.name}: {part.what}")
     started = time.monotonic()
     try:
@@ -131,7 +173,7 @@ def _run_part(part: Part) -> Result:
         return Result(part, (), (), 0, note=note)
     failed, closing, red = [], [], []
     for command in part.commands:
-        code, last, names = _stream(scripts, command)
+        code, last, names = _stream(scripts, command, f"{part.name:>10} " if labelled else "")
         red += names
         if code != 0:
             failed.append(" ".join(command[:4]) + (" (no test!)" if code == NO_TESTS else ""))
@@ -175,7 +217,7 @@ def _other_python() -> tuple[Path | None, str]:
     return directory / "bin", ""
 
 
-def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str, list[str]]:
+def _stream(scripts: Path, command: tuple[str, ...], label: str) -> tuple[int, str, list[str]]:
     """Run it with its output shown; its exit code, its last line, and the tests that failed."""
     words = [str(scripts / command[0]), *command[1:]]
     console.print(f"[dim]$ {' '.join(command)}[/]")
@@ -194,7 +236,7 @@ def _stream(scripts: Path, command: tuple[str, ...]) -> tuple[int, str, list[str
     last, red = "", []
     with process.stdout as lines:
         for line in lines:
-            sys.stdout.write(line)
+            sys.stdout.write(label + line)
             sys.stdout.flush()
             last = line.strip() or last
             if FAILURE.match(line):
