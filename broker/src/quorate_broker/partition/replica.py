@@ -18,6 +18,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.log import told
 from quorate_broker.log.errors import CorruptLogError
@@ -100,7 +102,6 @@ class Replica:
         if doubt is not None:
             hard_state = HardState(max(hard_state.term, log.last_term), hard_state.vote)
         self._settings = settings
-        self._dice = dice
         self._followed = FollowedLog(log, self._producers)
         self._raft = Raft(seat, self._followed, hard_state, settings, dice)
         self._raft.restore_commit(log.checkpoint_index)
@@ -109,6 +110,8 @@ class Replica:
         self._withhold_commit = False
         self._settled_ms = NEVER_MS
         self._checkpoint_ms = NEVER_MS
+        self._has_tail = log.bytes_since_checkpoint > 0
+        """Opened after a kill: the first checkpoints of a thousand such logs are spread."""
         self._checkpoint_index = log.checkpoint_index
         if doubt is not None:
             self.failed(CorruptReplica(doubt))
@@ -128,8 +131,9 @@ class Replica:
     def tick(self, now_ms: int) -> None:
         """Time passed; needed at `deadline_ms` at the latest, harmless at any time."""
         self._raft.tick(now_ms)
-        if self._checkpoint_ms == NEVER_MS:  # not all logs of a node in the moment of its start
-            self._checkpoint_ms = now_ms - self._dice.randint(0, self._settings.checkpoint_ms)
+        if self._checkpoint_ms == NEVER_MS and self._has_tail:
+            spread = crc32c(self.seat.group.encode()) % self._settings.checkpoint_ms
+            self._checkpoint_ms = now_ms - spread
         if now_ms >= self._checkpoint_ms + self._settings.checkpoint_ms:
             self._checkpoint(now_ms)
 
