@@ -101,7 +101,7 @@ STORIES: Final = {
     "roll": Story(_new_configuration),
     "setting": Story(_new_setting),
     "upgrade": Story(_new_image),
-    "listeners": Story(_new_listeners),
+    "listeners": Story(_new_listeners, Options(replicas=1)),
     "autoscaler": Story(_an_autoscaler, Options(flanking=3)),
     "less": Story(_less, Options(flanking=2)),
     "scale_out": Story(_more_brokers),
