@@ -564,9 +564,11 @@ def test_a_watch_answers_at_once_when_the_version_is_another_one() -> None:
             "feature_level": 2,
             "config_version": 4,
             "config": {"num.partitions": "7", "of.the.future": "x"},
+            "departed": [],
             "flanking": [],
             "healthy": True,
             "unhealthy_reasons": [],
+            "under_replicated": False,
         }
 
 

@@ -254,7 +254,21 @@ def test_a_drained_broker_gets_nothing_new_and_gives_what_it_has(leader: Leader)
     assert leader.image.retired == {"disk-3": 3}
     assert leader.image.draining == frozenset()
     assert leader.do(commands.RemoveBroker(3, "disk-3")) == commands.Done()
-    assert leader.do(join(3, "disk-3b")) == commands.Admitted("c1")
+
+
+def test_nobody_joins_under_the_id_of_a_broker_that_left_until_it_is_taken_back(
+    leader: Leader,
+) -> None:
+    leader.do(join(4, "disk-4"))
+    leader.do(commands.DrainBroker(4, True))
+    leader.do(commands.RemoveBroker(4, "disk-4"))
+    assert leader.refused(join(4, "disk-4b")) == ErrorCode.INVALID_REQUEST
+    assert leader.refused(commands.DrainBroker(4, True)) == ErrorCode.RESOURCE_NOT_FOUND
+    restored = Image.decode(leader.image.encode())
+    assert restored.departed == frozenset({4})
+    assert leader.do(commands.DrainBroker(4, False)) == commands.Done()
+    assert leader.do(join(4, "disk-4b")) == commands.Admitted("c1")
+    assert leader.image.departed == frozenset()
 
 
 def test_what_no_other_broker_can_take_is_told_as_stuck(leader: Leader) -> None:

@@ -248,11 +248,13 @@ def test_a_decommissioned_metadata_leader_gives_away_what_it_has_and_may_come_ag
     for topic in ("t", "u"):
         states = growing.get(one, f"/v1/partitions/kafka/{topic}/0")
         assert sorted(each["node_id"] for each in states["replicas"]) == left
-    assert growing.post(one, f"/v1/brokers/{gone}/recommission", "PUT") == 404
     produce(growing, "t", 100)
     growing.signal(gone, signal.SIGTERM)
     assert growing.wait_ended(gone) == 0
     growing.start(gone)
+    eventually(lambda: "was decommissioned" in growing.log(gone), "it is not let in unasked")
+    assert len(growing.get(one, "/v1/brokers")) == 3
+    assert growing.post(one, f"/v1/brokers/{gone}/recommission", "PUT") == 200
     growing.wait_ready(gone)
     assert len(growing.get(one, "/v1/brokers")) == 4
     assert consume(growing, "t") == 400

@@ -208,9 +208,11 @@ def watch(overview: Overview) -> Json:
         "feature_level": overview.feature_level,
         "config_version": overview.settings_version,
         "config": dict(overview.settings),
+        "departed": list(overview.departed),
         "flanking": [flanking(node) for node in overview.flanking],
         "healthy": not reasons,
         "unhealthy_reasons": reasons,
+        "under_replicated": bool(overview.under_replicated_partitions),
     }
 
 

@@ -131,6 +131,8 @@ class Overview:
     transitions: int
     """Committed leader terms of the metadata group so far."""
     members: tuple[BrokerInfo, ...]
+    departed: tuple[int, ...] = ()
+    """Node ids that were decommissioned: nobody joins under them until they are recommissioned."""
     flanking: tuple[FlankingNode, ...] = ()
     unavailable_partitions: tuple[str, ...] = ()
     """`ns/topic/partition` of those that nobody leads."""

@@ -59,6 +59,7 @@ class Image:
         "addresses",
         "brokers",
         "cluster_id",
+        "departed",
         "draining",
         "feature_level",
         "knows",
@@ -82,6 +83,8 @@ class Image:
         self.retired: dict[str, int] = {}
         """Incarnations that are void for ever, with the node id they had."""
         self.draining: frozenset[int] = frozenset()
+        self.departed: frozenset[int] = frozenset()
+        """Node ids of decommissioned brokers: nobody joins under them until they are taken back."""
         self.addresses: dict[int, tuple[str, int]] = {}
         """Of traffic between brokers, as far as they are known."""
         self.brokers: dict[int, Broker] = {}
@@ -182,15 +185,17 @@ class Image:
                 self._retire(Member(node_id, record.incarnation))
                 self.settings.pop(node_id, None)
                 self.draining -= {node_id}
+                self.departed |= {node_id}
                 self.addresses.pop(node_id, None)
+            case records.BrokerDraining(draining=True):
+                self.draining |= {node_id}
             case records.BrokerDraining():
-                changed = frozenset({node_id})
-                self.draining = (
-                    self.draining | changed if record.draining else self.draining - changed
-                )
+                self.draining -= {node_id}
+                self.departed -= {node_id}
 
     def _admit(self, member: Member) -> None:
         self.members = tuple(sorted((*self.members, member)))
+        self.departed -= {member.node_id}
 
     def _retire(self, member: Member) -> None:
         self.members = tuple(one for one in self.members if one != member)
@@ -228,6 +233,7 @@ class Image:
                 members=self.members,
                 retired=dict(sorted(self.retired.items())),
                 draining=tuple(sorted(self.draining)),
+                departed=tuple(sorted(self.departed)),
                 addresses=dict(sorted(self.addresses.items())),
                 brokers=tuple(_registered(self.brokers[i]) for i in sorted(self.brokers)),
                 topics=tuple(_stored(self.topics[name]) for name in sorted(self.topics)),
@@ -254,6 +260,7 @@ class Image:
         self.members = state.members
         self.retired = dict(state.retired)
         self.draining = frozenset(state.draining)
+        self.departed = frozenset(state.departed)
         self.addresses = dict(state.addresses)
         self.brokers = {one.node_id: broker_of(one) for one in state.brokers}
         self.topics = {topic.name: topic for topic in topics}

@@ -1,13 +1,17 @@
 """Decisions about brokers: who is a member, under which incarnation, and who is to leave.
 
-    unknown --AdmitBroker--> member --DrainBroker--> draining --RemoveBroker--> retired
+    unknown --AdmitBroker--> member --DrainBroker--> draining --RemoveBroker--> departed
                                |  ^                     |
                                |  +---- taken back -----+
                                +--AdmitBroker of another disk--> that one is the member, the old
                                                                  one is retired (decision 4)
+    departed --DrainBroker taken back--> unknown
 
-An incarnation that is retired stays so. Who asks for a membership tells whether it saw another
-disk of that id connected: liveness is not metadata. Read next: `image` for what a record does.
+An incarnation that left or was replaced is retired and stays so. Nobody joins under the id of a
+broker that was decommissioned before that is taken back: a process that is started once more, while
+somebody is on the way to stop it, would get replicas that go with it. Who asks for a membership
+tells whether it saw another disk of that id connected: liveness is not metadata. Read next: `image`
+for what a record does.
 """
 
 from __future__ import annotations
@@ -108,6 +112,12 @@ def admit(image: Image, command: commands.AdmitBroker) -> Decision:
         )
     old = image.member(command.node_id)
     where = (command.rpc_host, command.rpc_port)
+    if command.node_id in image.departed:
+        raise KafkaError(
+            ErrorCode.INVALID_REQUEST,
+            f"broker {command.node_id} was decommissioned: recommission it first "
+            f"(PUT /v1/brokers/{command.node_id}/recommission)",
+        )
     if old is None:
         return [records.BrokerAdmitted(command.node_id, command.incarnation, *where)], welcome
     if not command.replace:
@@ -123,6 +133,8 @@ def admit(image: Image, command: commands.AdmitBroker) -> Decision:
 def drain(image: Image, command: commands.DrainBroker) -> Decision:
     """Decommission, or take it back: then what is moving away stays."""
     member = image.member(command.node_id)
+    if member is None and command.node_id in image.departed and not command.draining:
+        return [records.BrokerDraining(command.node_id, False)], commands.Done()
     if member is None:
         raise KafkaError(ErrorCode.RESOURCE_NOT_FOUND, f"there is no broker {command.node_id}")
     if command.draining == (command.node_id in image.draining):

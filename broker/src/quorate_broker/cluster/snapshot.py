@@ -42,6 +42,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     retired: dict[str, int] = {}
     draining: tuple[int, ...] = ()
+    departed: tuple[int, ...] = ()
     addresses: dict[int, tuple[str, int]] = {}
     brokers: tuple[BrokerRegistered, ...]
     topics: tuple[StoredTopic, ...]

@@ -195,7 +195,7 @@ class Node:
                 self._set_aside()  # now: until here a job may still have made a folder
             self._datadir.close()  # last: until here something may still be writing
         if self._retired and not self.begins_anew:
-            log.warning("this broker is no member any more; started again, it would ask to join")
+            log.warning("this broker is no member any more: recommission it, then start it again")
             await self._stop.wait()
 
     def _set_aside(self) -> None:

@@ -227,6 +227,7 @@ class NodeView:
             term=controller.partition.leader_epoch if leader_id != NO_LEADER else -1,
             transitions=controller.transitions,
             members=tuple(self._members(parts)),
+            departed=tuple(sorted(controller.image.departed)),
             flanking=self._flank.nodes(),
             unavailable_partitions=tuple(s.path for s in states if s.leader_id == NO_LEADER),
             under_replicated_partitions=tuple(
