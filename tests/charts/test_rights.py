@@ -136,13 +136,15 @@ def test_there_is_no_right_to_secrets_or_to_get_into_pods_or_to_more_rights(argu
             assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
 
 
-def test_what_can_be_deleted_is_pods_and_claims_and_what_holds_neither():
+def test_what_can_be_deleted_is_on_a_short_list():
     assert {
         resource
         for role in roles(EVERYWHERE)
         for resource, verb in granted(role)
         if verb == "delete"
-    } == {"pods", "persistentvolumeclaims"} | {kube.KINDS[one][1] for one in children.REMOVABLE}
+    } == {"pods", "persistentvolumeclaims", "statefulsets", "controllerrevisions"} | {
+        kube.KINDS[one][1] for one in children.REMOVABLE
+    }
 
 
 def test_every_rule_says_what_it_is_for():

@@ -148,6 +148,16 @@ def test_sleeping_and_pausing_are_one_field_each(fake, command, patch):
     )
 
 
+def test_a_volume_is_given_up_by_its_own_uid(fake):
+    claim = {"metadata": {"name": "data-orders-broker-2", "uid": "uid-7"}}
+    fake.answers["get persistentvolumeclaims"] = json.dumps({"items": [claim]})
+    invoke("unbind", "orders", "--node", "3")
+    assert "quorate.dev/unbind=uid-7" in fake.asked[-1]
+    for other in ("1", "9"):
+        with pytest.raises(CommandFailed, match=f"no broker {other} with a volume"):
+            invoke("unbind", "orders", "--node", other)
+
+
 def test_topics_are_told_by_the_leader_with_what_is_wrong(fake):
     def partition(topic: str, leader: int, in_sync: list[int]) -> dict[str, Any]:
         replicas = [{"node_id": n} for n in (1, 2, 3)]

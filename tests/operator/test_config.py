@@ -276,7 +276,7 @@ def test_a_new_operator_leaves_the_pods_alone(story, monkeypatch):
     """It would write them otherwise, and does so with the next change that was asked for."""
     live = as_live(sets(story))
     assert list(templates.kept(sets(story), live)) == sets(story), "the same operator goes on"
-    monkeypatch.setattr(origin, "OPERATOR_VERSION", "9.9.9")
+    monkeypatch.setattr(origin, "VERSION", "9.9.9")
     render._rendered.cache_clear()
     try:
         new = sets(story)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 
 import aiohttp.test_utils
@@ -10,7 +11,7 @@ import pytest
 from kubernetes.aio import client
 
 from quorate_operator import access, handlers, health
-from quorate_operator.kube import Conflict, Kube, KubeError
+from quorate_operator.kube import Conflict, Kube, KubeError, Only
 from quorate_operator.names import Key
 from quorate_operator.plan import quantity
 from quorate_operator.settings import SettingsError, load
@@ -44,7 +45,11 @@ def test_namespaces_are_a_list():
 
 @pytest.mark.parametrize(
     "environ",
-    [{"QUORATE_OPERATOR_HTTP_PORT": "x"}, {"QUORATE_OPERATOR_LOG_LEVEL": "loud"}],
+    [
+        {"QUORATE_OPERATOR_HTTP_PORT": "x"},
+        {"QUORATE_OPERATOR_LOG_LEVEL": "loud"},
+        {"QUORATE_OPERATOR_ROLLOUTS": "0"},
+    ],
 )
 def test_a_bad_setting_is_named(environ):
     with pytest.raises(SettingsError, match=next(iter(environ))):
@@ -108,18 +113,28 @@ def test_kopf_only_watches():
 
 def test_an_event_wakes_the_cluster_that_it_belongs_to():
     woken: list[Key] = []
-    heard: list[str] = []
+    heard: list[tuple[health.Thing, str]] = []
     registry = handlers.registry(
-        woken.append, lambda _, version: heard.append(version), lambda: None
+        woken.append, lambda thing, version: heard.append((thing, version)), lambda: None
     )
     by_id = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
 
     async def story():
         await by_id["cluster"](namespace="shop", name="orders", meta={"resourceVersion": "7"})
-        await by_id["pods"](namespace="shop", labels={"quorate.dev/cluster": "orders"})
+        await by_id["pods"](
+            namespace="shop",
+            name="orders-broker-0",
+            labels={"quorate.dev/cluster": "orders"},
+            meta={"resourceVersion": "8"},
+            param="pods",
+        )
 
     asyncio.run(story())
-    assert (woken, heard) == ([Key("shop", "orders")] * 2, ["7"])
+    assert woken == [Key("shop", "orders")] * 2
+    assert heard == [
+        (health.Thing("brokerclusters", "shop", "orders"), "7"),
+        (health.Thing("pods", "shop", "orders-broker-0"), "8"),
+    ]
 
 
 def test_errors_of_the_api_are_told_apart():
@@ -171,14 +186,14 @@ def test_only_what_was_seen_is_deleted():
     async def story():
         fake = FakeKubernetes()
         pod = fake.put("pods", {"metadata": {"name": "x", "namespace": "shop"}})["metadata"]
-        seen = {"uid": pod["uid"], "resource_version": pod["resourceVersion"]}
+        seen = Only(pod["uid"], pod["resourceVersion"])
         async with fake.serve() as configuration:
             kube = Kube(configuration)
-            for other in ({"uid": "another"}, {"resource_version": "1000"}):
+            for other in ({"uid": "another"}, {"version": "1000"}):
                 with pytest.raises(KubeError) as refused:
-                    await kube.delete("Pod", "shop", "x", **(seen | other))
+                    await kube.delete("Pod", "shop", "x", only=dataclasses.replace(seen, **other))
                 assert refused.value.status == 409
-            await kube.delete("Pod", "shop", "x", **seen)
+            await kube.delete("Pod", "shop", "x", only=seen)
             assert fake.objects == {}
             await kube.aclose()
 
@@ -202,15 +217,16 @@ def test_who_is_not_the_active_operator_reads_and_writes_nothing():
 def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
     clock = Hands()
     pulse = health.Pulse(clock)
-    key = Key("shop", "orders")
+    pod = health.Thing("pods", "shop", "orders-broker-0")
+    scope = Key("shop", "orders")
 
     def at(now: float, listed: str, heard: str = "") -> str:
         clock.at = now
         pulse.beat()
         pulse.tried()
         if heard:
-            pulse.heard(key, heard)
-        pulse.listed({key: listed})
+            pulse.heard(pod, heard)
+        pulse.listed(scope, {pod: listed})
         return pulse.trouble
 
     assert at(0, "1", heard="1") == ""
@@ -218,10 +234,17 @@ def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
     assert at(120, "3", heard="2") == "", "late, but it comes"
     assert at(180, "4") == ""
     assert at(240, "5") == ""
-    assert at(300, "5") == "the watch does not deliver what a list shows"
+    assert at(300, "5") == "the watch of pods does not deliver what a list shows"
     assert at(301, "5", heard="5") == ""
     clock.at = 600
     pulse.beat()
     pulse.tried()
-    pulse.listed({})
+    pulse.listed(scope, {pod: "6"})
+    clock.at = 900
+    pulse.beat()
+    pulse.tried()
+    assert pulse.trouble == "", "one list alone may have been older than the news"
+    pulse.listed(scope, {pod: "6"})
+    assert pulse.trouble == "the watch of pods does not deliver what a list shows"
+    pulse.forget(scope)
     assert pulse.trouble == "", "a cluster that is gone is heard of no more"

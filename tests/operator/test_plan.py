@@ -149,7 +149,14 @@ def test_paused_and_deleted_clusters_are_left_alone(converged, scene):
             (2, 5),
             ["unmark pod orders-broker-0 as leader", "mark pod orders-broker-1 as leader"],
         ),
-        ([0], (None, 0), ["unmark pod orders-broker-0 as leader"]),
+        (
+            [0],
+            (None, 0),
+            [
+                "apply PodDisruptionBudget orders-broker (changed)",  # nobody may go now
+                "unmark pod orders-broker-0 as leader",
+            ],
+        ),
     ],
 )
 def test_the_label_follows_the_lead(scene, converged, labelled, told, expected):
@@ -194,13 +201,11 @@ def test_another_order_of_the_listeners_changes_nothing(converged):
     assert before == after
 
 
-def test_learning_the_cluster_id_changes_the_config_map_alone(scene, converged):
+def test_learning_the_cluster_id_changes_no_stateful_set(scene, converged):
     _, before = converged(status={}, views={})
     _, after = converged()
-    changed = [
-        one["metadata"]["name"] for one, other in zip(before, after, strict=True) if one != other
-    ]
-    assert changed == ["orders-config"]
+    changed = [one["kind"] for one, other in zip(before, after, strict=True) if one != other]
+    assert changed == ["ConfigMap", "PodDisruptionBudget"], "and one broker may go from now on"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ class Stage:
         }
         return await self.reconciler.reconcile(KEY, views)
 
+    def edit(self, **fields: Any) -> None:
+        """As the API server takes a change of the spec."""
+        cluster = self.fake.objects[BC]
+        cluster["spec"] |= fields
+        cluster["metadata"]["generation"] += 1
+        self.fake.store.touched(BC)
+
     async def converge(self) -> None:
         await self.run()
         self.fake.run_controllers()
@@ -87,8 +94,10 @@ def test_the_first_pass_says_provisioning_and_makes_every_child(scene):
         async with stage(scene) as on:
             result = await on.run()
             assert result.busy
+            (kept,) = [one for one in on.fake.writes if "controllerrevisions" in one]
             assert on.fake.writes == [
                 "apply brokerclusters/orders/status",
+                kept,
                 "apply serviceaccounts/orders-nodes",
                 "apply configmaps/orders-config",
                 "apply services/orders-brokers",
@@ -192,6 +201,26 @@ def test_one_refused_child_stops_no_other_and_is_told_in_words(scene):
     asyncio.run(story())
 
 
+def test_a_number_that_nobody_has_taken_over_is_not_let_go_of(scene):
+    """Kubernetes would make it one pod."""
+
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            autoscaling = {"minReplicas": 2, "maxReplicas": 8, "targetCpuUtilization": 70}
+            requests = {"requests": {"cpu": "100m"}}
+            on.edit(flanking={"autoscaling": autoscaling, "resources": requests})
+            lending = "apply statefulsets/orders-flanking"
+            on.fake.refuse[lending] = (503, "later")
+            assert (await on.run()).failed
+            assert on.fake.writes.count(lending) == 1, "and the set is not applied without it"
+            on.fake.refuse.clear()
+            await on.run()
+            assert on.fake.writes.count(lending) == 3
+
+    asyncio.run(story())
+
+
 def test_a_failure_that_may_pass_is_no_stall(scene):
     async def story():
         async with stage(scene) as on:
@@ -210,7 +239,8 @@ def test_a_spec_that_cannot_be_read_is_told_and_changes_nothing(scene):
             on.fake.objects[BC]["spec"]["replicas"] = "many"
             result = await on.run()
             assert result.outcome == "invalid"
-            assert on.fake.writes == ["apply brokerclusters/orders/status"]
+            told = "apply brokerclusters/orders/status"
+            assert [one for one in on.fake.writes if "events/" not in one] == [told]
             assert on.condition("Stalled")["reason"] == "InvalidSpec"
             assert "replicas" in on.condition("Stalled")["message"]
             assert on.condition("Ready")["status"] == "True"
@@ -247,12 +277,16 @@ def test_scaling_flanking_nodes_writes_their_own_set_alone(scene):
     async def story():
         async with stage(scene) as on:
             await on.converge()
-            on.fake.objects[BC]["spec"]["flanking"] = {"replicas": 3}
+            on.edit(flanking={"replicas": 3})
             await on.run()
             on.fake.run_controllers()
             await on.run()
+            (kept, gone) = [one for one in on.fake.writes if "controllerrevisions" in one]
+            assert (kept.partition(" ")[0], gone.partition(" ")[0]) == ("apply", "delete")
             assert {write for write in on.fake.writes if "status" not in write} == {
-                "apply statefulsets/orders-flanking"
+                "apply statefulsets/orders-flanking",
+                kept,
+                gone,
             }
             assert on.status["flanking"] == {"replicas": 3, "ready": 3}
 
@@ -263,8 +297,7 @@ def test_a_change_of_the_image_restarts_each_broker_once_and_the_leader_last(sce
     async def story():
         async with stage(scene) as on:
             await on.converge()
-            on.fake.objects[BC]["spec"]["version"] = "0.2.0"
-            on.fake.store.touched(BC)
+            on.edit(version="0.2.0")
             on.admin.says = survey()
             await on.run()
             on.fake.revision = "r2"
@@ -275,7 +308,7 @@ def test_a_change_of_the_image_restarts_each_broker_once_and_the_leader_last(sce
                 if "transfer orders-broker-1 to 1" in on.admin.asked:
                     on.says = [scene.view(1, 6)] * 3
                     on.admin.says = survey(1, 6)
-            gone = [one for one in on.fake.writes if one.startswith("delete")]
+            gone = [one for one in on.fake.writes if one.startswith("delete pods")]
             assert gone == [f"delete pods/orders-broker-{n}" for n in (0, 2, 1)]
             told = [
                 (item["reason"], item["note"])
@@ -304,6 +337,167 @@ def test_a_restart_that_somebody_asks_for_is_done_once(scene):
             assert on.fake.writes == []
 
     asyncio.run(story())
+
+
+def test_a_spec_that_cannot_be_read_leaves_the_last_one_that_could_in_force(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            spec = on.fake.objects[BC]["spec"]
+            spec["listeners"], spec["replicas"] = "none", 5
+            del on.fake.objects["services", "shop", "orders-proxy"]
+            result = await on.run()
+            assert result.outcome == "invalid"
+            assert "apply services/orders-proxy" in on.fake.writes
+            assert on.fake.objects["statefulsets", "shop", "orders-broker"]["spec"]["replicas"] == 3
+            stalled = on.condition("Stalled")
+            assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
+            assert "listeners" in stalled["message"]
+            assert on.condition("Ready")["status"] == "True"
+            await on.run()
+            on.fake.writes.clear()
+            await on.run()
+            assert on.fake.writes == []
+
+    asyncio.run(story())
+
+
+def test_a_paused_cluster_says_what_is_put_off(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.edit(paused=True, version="0.2.0")
+            await on.run()
+            assert [one for one in on.fake.writes if "brokerclusters" not in one] == []
+            message = on.condition("Paused")["message"]
+            assert "apply StatefulSet orders-broker (changed)" in message
+
+    asyncio.run(story())
+
+
+def test_a_cluster_that_hibernates_keeps_its_volumes_and_its_number_and_wakes_as_it_was(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            on.edit(hibernate=True)
+            await on.run()
+            on.fake.run_controllers()
+            on.says = []
+            await on.run()
+            workload = on.fake.objects["statefulsets", "shop", "orders-broker"]
+            assert workload["spec"]["replicas"] == 0
+            assert on.condition("Ready")["reason"] == "Hibernated"
+            assert (on.status["summary"], on.status["effectiveReplicas"]) == ("asleep", 3)
+            assert [one for one in on.fake.writes if "persistentvolumeclaims" in one] == []
+            on.edit(hibernate=False)
+            await on.converge()
+            assert workload["spec"]["replicas"] == 3
+            assert on.status["summary"] == "healthy"
+
+    asyncio.run(story())
+
+
+def test_no_budget_for_disruptions_is_left_where_none_is_wanted(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            budget = on.fake.objects["poddisruptionbudgets", "shop", "orders-broker"]
+            assert budget["spec"]["maxUnavailable"] == 1
+            on.says = [scene.view(2, 5, under_replicated=True)] * 3
+            await on.run()
+            assert budget["spec"]["maxUnavailable"] == 0
+            assert on.condition("FullyReplicated")["reason"] == "UnderReplicated"
+            on.edit(disruption={"pdb": "None"})
+            await on.run()
+            assert "delete poddisruptionbudgets/orders-broker" in on.fake.writes
+
+    asyncio.run(story())
+
+
+def test_while_another_cluster_is_on_a_rollout_this_one_waits_and_says_for_which(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            assert on.reconciler.budget.take(Key("shop", "stock")) == ""
+            on.edit(version="0.2.0")
+            on.admin.says = survey()
+            await on.run()
+            on.fake.revision = "r2"
+            on.fake.run_controllers()
+            await on.run()
+            (held,) = on.status["blockedBy"]
+            assert (held["reason"], held["subject"]) == ("RolloutBudget", "shop/stock")
+            assert on.condition("UpToDate")["reason"] == "RolloutBudget"
+            assert on.condition("Stalled")["status"] == "False"
+            on.reconciler.budget.give_back(Key("shop", "stock"))
+            await on.run()
+            assert on.status["rollout"]["startedAt"]
+            assert on.reconciler.budget.take(Key("shop", "stock")) == "shop/orders"
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_has_left_and_is_wanted_again_begins_anew_and_is_let_in(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            others = on.says[0].members[:2]
+            on.says = [scene.view(2, 5, members=others, departed=(3,))] * 2
+            await on.run()
+            assert [one for one in on.fake.writes if one.startswith("delete")] == [
+                "delete pods/orders-broker-2"
+            ]
+            assert on.admin.asked[-1] == "recommission 3"
+            told = [one for (kind, *_), one in on.fake.objects.items() if kind == "events"]
+            assert ("Readmitted", "Restart") in [(one["reason"], one["action"]) for one in told]
+
+    asyncio.run(story())
+
+
+def test_a_broker_is_restarted_before_its_volume_goes_and_each_as_it_was_seen(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            claims = [volume(f"data-orders-broker-{n}", "fast") for n in range(3)]
+            for claim in claims:
+                on.fake.put("persistentvolumeclaims", claim)
+            on.edit(storage={"size": "1Gi", "class": "slow", "replace": "Guided"})
+            on.admin.says = survey()
+            for _ in range(3):
+                await on.run()
+                on.fake.run_controllers()
+            deleted = [one for one in on.fake.writes if one.startswith("delete")]
+            assert deleted[0] == "delete statefulsets/orders-broker"
+            for _ in range(5):
+                await on.run()
+                on.fake.run_controllers()
+                deleted = [
+                    one
+                    for one in on.fake.writes
+                    if one.startswith("delete") and "revisions" not in one
+                ]
+            assert deleted[1:3] == [
+                "delete pods/orders-broker-0",
+                "delete persistentvolumeclaims/data-orders-broker-0",
+            ]
+
+    asyncio.run(story())
+
+
+def volume(name: str, storage_class: str) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "labels": {"quorate.dev/cluster": "orders"},
+        },
+        "spec": {
+            "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": storage_class,
+            "volumeName": "pv",
+        },
+        "status": {"capacity": {"storage": "1Gi"}},
+    }
 
 
 def test_status_is_written_only_onto_what_was_seen(scene):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quorate_operator.facts import Claim, Partition
-from quorate_operator.model import Window
+from quorate_operator.model_lifecycle import Window
 from quorate_operator.plan import asks_first, events, informed, leadership, rollout, status, windows
 from quorate_operator.plan.blocked import SENTENCES, Reason
 from quorate_operator.plan.conditions import Passed
@@ -51,6 +51,7 @@ class Story:
         self.workload = workload()
         self.spec: dict[str, Any] = {}
         self.annotations: dict[str, str] = {}
+        self.told: dict[str, Any] = {}
         self.other = other
 
     def change(self, number: int, **facts: Any) -> None:
@@ -62,7 +63,7 @@ class Story:
 
     @property
     def wish(self):
-        cluster = self.scene.cluster(self.spec, **FORMED)
+        cluster = self.scene.cluster(self.spec, **FORMED, **self.told)
         cluster["metadata"]["annotations"] = self.annotations
         wish = self.scene.wish(
             cluster=cluster,
@@ -123,14 +124,48 @@ def test_the_lead_goes_to_a_broker_that_is_not_restarted_for_this_any_more(scene
     assert story.steps == ["transfer the lead from pod orders-broker-1 to broker 3"]
 
 
-def test_what_is_down_and_outdated_is_restarted_at_once(scene):
+def test_outdated_pods_whose_containers_do_not_run_are_restarted_at_once(scene):
     story = Story(scene)
-    story.silence(1)
-    story.silence(2)
+    for number in (0, 1, 2):
+        story.silence(number)
+    for number in (1, 2):
+        story.change(number, idle=True, trouble="CrashLoopBackOff")
     assert story.steps == [
         "restart pod orders-broker-1 (ImageChanged)",
         "restart pod orders-broker-2 (ImageChanged)",
     ]
+
+
+def test_of_those_that_may_come_back_into_the_quorum_one_is_restarted_after_the_other(scene):
+    story = Story(scene)
+    for number in (0, 1, 2):
+        story.silence(number)
+    assert story.steps == ["take the permit for pod orders-broker-0"]
+    story.workload = workload(permit=permit(0))
+    assert story.steps == ["restart pod orders-broker-0 (ImageChanged)"]
+    story.change(0, uid="uid-after", revision="new")
+    assert story.blocked == [("BrokerDown", "orders-broker-0")]
+    assert story.steps == []
+    story.views["orders-broker-0"] = scene.view(None)
+    assert story.steps == ["take the permit for pod orders-broker-1"]
+
+
+def test_one_that_fails_as_before_holds_up_the_next_until_its_container_stops(scene):
+    story = Story(scene)
+    for number in (0, 1, 2):
+        story.silence(number)
+    story.workload = workload(permit=permit(0))
+    story.pods[0] = scene.pod("broker-0", uid="uid-after", revision="new", ready=False)
+    assert story.blocked == [("BrokerDown", "orders-broker-0")]
+    story.change(0, idle=True, trouble="CrashLoopBackOff")
+    assert story.steps == ["take the permit for pod orders-broker-1"]
+
+
+def test_a_permit_that_a_serving_broker_holds_is_taken_back_before_another_may_go(scene):
+    story = Story(scene)
+    story.workload = workload(permit=permit(0))
+    story.silence(2)
+    assert story.steps == ["spare pod orders-broker-0"]
 
 
 def test_what_is_not_ready_but_takes_part_goes_through_the_gate(scene):
@@ -328,6 +363,35 @@ def test_one_broker_alone_is_restarted_without_anybody_to_take_over(scene):
     story.workload["spec"]["replicas"] = 1
     story.survey = survey(1, 5, brokers=1)
     assert story.steps == ["take the permit for pod orders-broker-0"]
+
+
+def test_a_restart_that_is_held_up_for_too_long_needs_a_person(scene):
+    story = Story(scene, old=(0,))
+    story.change(2, ready=False)
+    rolling = status.tell(story.wish, Passed(), NEW).dump()["rollout"]
+    assert (rolling["current"], rolling["blockedBy"]) == ("orders-broker-0", ["BrokerDown"])
+    story.told = {"rollout": rolling | {"currentSince": "2026-01-02T02:54:00Z"}}
+    assert [reason for reason, _ in story.blocked] == ["BrokerDown", "RestartTimeout"]
+    stalled = status.tell(story.wish, Passed(), NEW).condition("Stalled")
+    assert stalled is not None
+    assert (stalled.status, stalled.reason) == ("True", "RestartTimeout")
+    story.spec = {"updateStrategy": {"timeoutPerNode": "1h"}}
+    assert [reason for reason, _ in story.blocked] == ["BrokerDown"]
+    story.spec = {"updateStrategy": {"windows": [{"start": "04:00", "minutes": 30}]}}
+    assert "RestartTimeout" not in [reason for reason, _ in story.blocked], "it waits on purpose"
+
+
+def test_the_status_says_which_broker_needs_a_restart_and_why(scene):
+    story = Story(scene, old=(0,))
+    told = status.tell(story.wish, Passed(), NEW)
+    assert [(one.needs_restart, one.restart_reason) for one in told.nodes] == [
+        (True, "ImageChanged"),
+        (False, None),
+        (False, None),
+    ]
+    assert told.rollout is not None
+    assert (told.rollout.reason, told.nodes[0].revision) == ("ImageChanged", "old")
+    assert told.summary == "changing"
 
 
 def test_every_reason_has_its_sentence():

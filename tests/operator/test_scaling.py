@@ -31,6 +31,7 @@ class Story:
         self.spec = {"replicas": wanted, **spec}
         self.running = 5
         self.draining: set[int] = set()
+        self.departed: tuple[int, ...] = ()
         self.survey = survey(brokers=5)
         self.volumes = [scene.volume(n) for n in range(5)]
         self.pods = [scene.pod(f"broker-{n}") for n in range(5)]
@@ -47,7 +48,7 @@ class Story:
         assert self.survey is None or self.survey.members
         ids = self.survey.members if self.survey else range(1, self.running + 1)
         members = tuple(Member(n, f"i-{n}", "1", n in self.draining) for n in ids)
-        view = self.scene.view(2, 5, members=members)
+        view = self.scene.view(2, 5, members=members, departed=self.departed)
         workload = {
             "metadata": {"annotations": {"quorate.dev/brokers": str(self.running)}},
             "spec": {"replicas": self.running},
@@ -162,6 +163,20 @@ def test_a_shrinking_that_is_called_off_takes_the_brokers_back(scene):
     assert story.steps == ["recommission broker 4", "recommission broker 5"]
 
 
+def test_who_has_left_is_taken_back_and_a_process_that_waits_begins_anew_first(scene):
+    story = Story(scene, 5)
+    story.left(4, 5)
+    story.departed = (4, 5)
+    story.pods = story.pods[:4]
+    (waiting, gone) = scaling.look(story.wish, leadership.read(story.wish)).steps
+    assert (str(waiting), str(gone)) == ("take broker 4 back", "take broker 5 back")
+    assert (waiting.uid, gone.uid) == ("uid-broker-3", "")
+    story = Story(scene, 3)
+    story.left(4)
+    story.departed = (4,)
+    assert story.steps == ["decommission broker 5"]
+
+
 def test_a_member_that_came_in_as_its_pod_went_is_taken_off_the_list(scene):
     story = Story(scene, 3)
     story.left(4)
@@ -184,7 +199,7 @@ def test_no_broker_is_started_over_a_volume_that_is_on_its_way_out(scene):
 
 def test_a_change_of_size_waits_until_the_brokers_have_formed(scene):
     story = Story(scene, 7)
-    story.status, story.survey = {}, None
+    story.status, story.survey, story.volumes = {}, None, []
     story.pods = story.pods[:1]
     assert story.blocked == [("NotFormed", "")]
     assert size.effective(story.wish) == 5

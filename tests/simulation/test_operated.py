@@ -214,6 +214,11 @@ class Hosts:
         rows = shown(machine.node._view.overview()) if machine else []
         return {row["node_id"] for row in rows if row["membership_status"] == "draining"}
 
+    @property
+    def departed(self) -> set[int]:
+        overview = self.overview()
+        return set(overview.departed) if overview is not None else set()
+
     def holds(self, node_id: int) -> list[str]:
         """Groups that count on it, by their leaders."""
         return [
@@ -365,7 +370,7 @@ class Asking(Caller):
             found = asking.survey(members, health, partitions, drains)
         except (OSError, TimeoutError, ValueError, KeyError, TypeError, AdminError):
             return None
-        self._life.asked_leader = found.leader.node_id
+        self._life.answered(found)
         return found
 
     async def transfer(self, host: str, to: int) -> None:
@@ -526,6 +531,20 @@ async def _out_and_in_again(world: Operated) -> None:
     await world.rest()
 
 
+async def _in_and_out_again(world: Operated) -> None:
+    """Who left is taken back, on the disk that it left with or on another."""
+    await _out_and_in_again(world)
+    await _out_and_in_again(world)
+
+
+async def _volumes_of_another_class(world: Operated) -> None:
+    while not world.brokers.is_whole():  # all of them have formed, and are filled
+        await pass_time(0.2)
+    wanted = {"class": "fast", "replace": "Guided"}
+    world.people.edit(storage={**world.people.spec["storage"], **wanted})
+    await world.rest()
+
+
 async def _a_volume_is_lost(world: Operated) -> None:
     while not world.brokers.is_whole():  # what it loses has to be elsewhere too
         await pass_time(0.2)
@@ -549,6 +568,8 @@ CHANGES = (
     _all_are_restarted,
     _another_image,
     _out_and_in_again,
+    _in_and_out_again,
+    _volumes_of_another_class,
     _a_volume_is_lost,
     _a_broker_loses_power_in_a_roll,
 )

@@ -20,6 +20,7 @@ PINNED: dict[str, tuple[int, ...]] = {
     "no_fence": (15, 17, 21),
     "no_drain": (2, 5, 7),
     "no_lending": (0, 1, 2),
+    "no_look_for_copies": (0, 1, 2),
 }
 
 LATE_S = (28, 24, 20, 32, 36, 40)

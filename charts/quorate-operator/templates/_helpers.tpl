@@ -33,16 +33,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [serviceaccounts, configmaps]
   verbs: [list, watch, create, patch]
-# The same for brokers and flanking nodes.
+# The same for brokers and flanking nodes. Delete: a set that has to be made anew, without its pods, for
+# volumes of another kind (storage.replace: Guided).
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [list, watch, create, patch]
+  verbs: [list, watch, create, patch, delete]
+# The last spec that could be read. Delete: those before it.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [list, create, patch, delete]
 # The same for what holds no data and runs no pods. Delete: what is not asked for any more, here the
 # Services of a listener that went.
 - apiGroups: [""]
   resources: [services]
   verbs: [list, watch, create, patch, delete]
-# How many brokers a drain of Kubernetes nodes may take at a time.
+# How many brokers a drain of Kubernetes nodes may take at a time. Delete: where that is not wanted.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch, create, patch, delete]
@@ -63,8 +68,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch, delete]
-# Claims are made by Kubernetes, too. Patch: growing, labels, marks against pruning. Delete: those of
-# brokers that have left, where storage.retention.whenScaled says so.
+# Claims are made by Kubernetes, too. Patch: growing, labels, marks against pruning, whose data is on
+# them. Delete: those of brokers that have left, where storage.retention.whenScaled says so, and those
+# that are given up.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, watch, patch, delete]

@@ -193,6 +193,8 @@ def parse(body: Any) -> View:
             feature_level=int(body.get("feature_level") or 0),
             config={str(k): str(v) for k, v in (body.get("config") or {}).items()},
             config_version=int(body.get("config_version") or 0),
+            under_replicated=bool(body.get("under_replicated")),
+            departed=tuple(int(node_id) for node_id in body.get("departed") or ()),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an answer of /v1/watch: {error!r}") from error
@@ -207,6 +209,7 @@ def _members(rows: Any) -> tuple[Member, ...]:
             row.get("membership_status") == "draining",
             int(row.get("feature_level") or 0),
             _standing(row.get("config")),
+            str(row.get("rack") or ""),
         )
         for row in rows
     )

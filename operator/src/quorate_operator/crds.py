@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from quorate_operator import model, status
+from quorate_operator.model_base import Model
 
 Json = dict[str, Any]
 
@@ -28,6 +29,7 @@ _CONDITION = '.status.conditions[?(@.type=="Ready")]'
 PRINTER_COLUMNS: Final[tuple[tuple[str, str, str, int], ...]] = (
     ("Ready", "string", f"{_CONDITION}.status", 0),
     ("Reason", "string", f"{_CONDITION}.reason", 0),
+    ("State", "string", ".status.summary", 0),
     ("Brokers", "string", ".status.readyText", 0),
     ("Updated", "string", ".status.updatedText", 0),
     ("Leader", "string", ".status.leader.pod", 0),
@@ -81,7 +83,7 @@ def _plain(schema: Json, definitions: Json) -> Json:
     return {key: out[key] for key in (*first, *(key for key in out if key not in first))}
 
 
-def schema_of(kind: type[model.Model]) -> Json:
+def schema_of(kind: type[Model]) -> Json:
     raw = kind.model_json_schema(by_alias=True)
     return structural(raw, raw.get("$defs", {}))
 

@@ -50,6 +50,7 @@ class Member:
     """The highest that it knows; 0: it has not said so."""
     config: Standing | None = None
     """None: it has not said so."""
+    rack: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +71,10 @@ class View:
     """What the cluster sets, as it was written."""
     config_version: int = 0
     """0: it sets nothing yet, and the brokers go by their files."""
+    under_replicated: bool = False
+    """Some partition is short of a replica in sync."""
+    departed: tuple[int, ...] = ()
+    """Node ids that were decommissioned: nobody joins under them until they are recommissioned."""
 
     def member(self, node_id: int) -> Member | None:
         return next((one for one in self.members if one.node_id == node_id), None)
@@ -88,6 +93,8 @@ class Pod:
     terminating: bool
     labelled_leader: bool
     revision: str
+    idle: bool
+    """Its container certainly does not run: nothing could be taken away from it."""
     trouble: str
     """Why a container is not running, as Kubernetes names it; empty when nothing is wrong."""
     resource_version: str
@@ -99,6 +106,8 @@ class Pod:
     """Requests and limits as canonical JSON."""
     spared: str
     """The permit (its token) that it was spared from."""
+    stranded_since: datetime.datetime | None
+    """Since when it can run nowhere, or should be gone and is not; None: neither."""
     node: str = ""
     """Where it runs; empty before it was placed."""
     host_ip: str = ""
@@ -122,6 +131,11 @@ class VolumeClaim:
     terminating: bool
     drained: bool
     """Marked by an earlier pass: its broker was seen to be no member any more."""
+    storage_class: str
+    bound: bool
+    """There is a volume behind it."""
+    cluster_id: str
+    """Whose data it holds, as an earlier pass noted; empty: not noted yet."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,6 +172,18 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class KeptSpec:
+    """A ControllerRevision of ours."""
+
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    """Of the `BrokerCluster` that had this spec."""
+    spec: Json
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
     """Everything one reconcile pass looked at."""
 
@@ -173,6 +199,8 @@ class Observed:
     now: datetime.datetime
     places: Mapping[str, Place] = dataclasses.field(default_factory=dict)
     """Nodes of Kubernetes by name: those whose label somebody still has to be told."""
+    specs: tuple[KeptSpec, ...] = ()
+    """Specs that could be read, as earlier passes kept them."""
 
     @property
     def generation(self) -> int:
@@ -208,5 +236,7 @@ class Subject:
     """How many of them now: on the way to `spec.replicas`."""
     operator: str = ""
     """The operator's namespace: from there it reaches the Admin API."""
+    disruptions: int = 1
+    """How many brokers a drain of Kubernetes nodes may take at once."""
     restart: str = ""
     """The last restart that somebody asked for; another one makes all brokers' pods outdated."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 import kopf
 
 from quorate_operator import model
+from quorate_operator.health import Thing
 from quorate_operator.names import CLUSTER_LABEL, Key
 
 WATCHED: Final = (
@@ -33,7 +34,7 @@ WATCHED: Final = (
 
 def registry(
     wake: Callable[[Key], None],
-    heard: Callable[[Key, str], None],
+    heard: Callable[[Thing, str], None],
     login: Callable[[], kopf.ConnectionInfo],
 ) -> kopf.OperatorRegistry:
     """Everything that kopf is told to do."""
@@ -44,10 +45,19 @@ def registry(
 
     async def cluster(*, namespace: str | None, name: str, meta: kopf.Meta, **_: Any) -> None:
         key = Key(namespace or "", name)
-        heard(key, str(meta.get("resourceVersion", "")))
+        heard(Thing(model.PLURAL, key.namespace, key.name), str(meta.get("resourceVersion", "")))
         wake(key)
 
-    async def child(*, namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+    async def child(
+        *,
+        namespace: str | None,
+        name: str,
+        labels: kopf.Labels,
+        meta: kopf.Meta,
+        param: Any = "",
+        **_: Any,
+    ) -> None:
+        heard(Thing(param, namespace or "", name), str(meta.get("resourceVersion", "")))
         wake(Key(namespace or "", labels[CLUSTER_LABEL]))
 
     kopf.on.login(registry=found, id="login")(sign_in)
@@ -56,7 +66,12 @@ def registry(
     )
     for version, plural in WATCHED:
         kopf.on.event(
-            version, plural, labels={CLUSTER_LABEL: kopf.PRESENT}, registry=found, id=plural
+            version,
+            plural,
+            labels={CLUSTER_LABEL: kopf.PRESENT},
+            registry=found,
+            id=plural,
+            param=plural,
         )(child)
     return found
 

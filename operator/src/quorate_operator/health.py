@@ -1,6 +1,6 @@
 """/livez, /readyz and /metrics on one port.
 
-Alive: the loop turns, the resync keeps being tried, and the watch delivers what a list shows.
+Alive: the loop turns, the resync keeps being tried, and every watch delivers what lists show.
 Ready: the last resync reached the API server, or this is the standby. An API server that is down
 makes the operator not ready, and never restarts it.
 """
@@ -8,8 +8,9 @@ makes the operator not ready, and never restarts it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import prometheus_client
 from aiohttp import web
@@ -25,6 +26,29 @@ STUCK_S: Final = 30.0
 BEAT_S: Final = 1.0
 
 
+class Thing(NamedTuple):
+    """An object of the Kubernetes API."""
+
+    plural: str
+    namespace: str
+    name: str
+
+
+Scope = Key | None
+"""What is listed in one go: the children of a cluster; None: all clusters."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Missing:
+    """A list shows another version than the watch delivered."""
+
+    heard: str
+    """The version that the watch had delivered by then."""
+    since: float
+    again: bool
+    """A later list showed the same."""
+
+
 class Pulse:
     """What the parts of the operator last did."""
 
@@ -32,9 +56,9 @@ class Pulse:
         self._clock = clock
         self._tried = self._beat = clock.monotonic()
         self._succeeded: float | None = None
-        self._heard: dict[Key, str] = {}
-        self._missing: dict[Key, tuple[str, float]] = {}
-        """Clusters of which a list shows another version: what was heard then, and since when."""
+        self._heard: dict[Thing, str] = {}
+        self._listed: dict[Scope, set[Thing]] = {}
+        self._missing: dict[Scope, dict[Thing, Missing]] = {}
         self.standby = False
 
     def beat(self) -> None:
@@ -49,23 +73,37 @@ class Pulse:
     def succeeded(self) -> None:
         self._succeeded = self._clock.monotonic()
 
-    def heard(self, key: Key, version: str) -> None:
-        """The watch delivered a cluster in that version."""
-        self._heard[key] = version
+    def heard(self, thing: Thing, version: str) -> None:
+        """A watch delivered an object in that version."""
+        self._heard[thing] = version
 
-    def listed(self, versions: Mapping[Key, str]) -> None:
-        """A list shows these. Whether the watch said the same is seen at the next list."""
+    def has_heard(self, thing: Thing, version: str) -> bool:
+        return self._heard.get(thing) == version
+
+    def listed(self, scope: Scope, versions: Mapping[Thing, str]) -> None:
+        """A list shows these. Whether the watch said the same is seen at the next list.
+
+        One list alone proves nothing: news may come in between its making and its reading.
+        """
         now = self._clock.monotonic()
-        for key in set(self._heard) - set(versions):
-            del self._heard[key]
-        missing = {}
-        for key, version in versions.items():
-            heard = self._heard.get(key, "")
+        for gone in self._listed.get(scope, set()) - set(versions):
+            self._heard.pop(gone, None)
+        self._listed[scope] = set(versions)
+        before, missing = self._missing.get(scope, {}), {}
+        for thing, version in versions.items():
+            heard = self._heard.get(thing, "")
+            known = before.get(thing)
             if heard == version:
                 continue
-            before = self._missing.get(key)
-            missing[key] = before if before and before[0] == heard else (heard, now)
-        self._missing = missing
+            same = known is not None and known.heard == heard
+            since = known.since if known is not None and same else now
+            missing[thing] = Missing(heard, since, again=same)
+        self._missing[scope] = missing
+
+    def forget(self, scope: Scope) -> None:
+        """There is no such cluster any more."""
+        self.listed(scope, {})
+        del self._listed[scope], self._missing[scope]
 
     @property
     def trouble(self) -> str:
@@ -77,11 +115,11 @@ class Pulse:
             return ""
         if now - self._tried > LATE_S:
             return "the resync has not been tried for too long"
-        if any(
-            now - since > DEAF_S and self._heard.get(key, "") == heard
-            for key, (heard, since) in self._missing.items()
-        ):
-            return "the watch does not deliver what a list shows"
+        for missing in self._missing.values():
+            for thing, one in missing.items():
+                silent = one.again and now - one.since > DEAF_S
+                if silent and self._heard.get(thing, "") == one.heard:
+                    return f"the watch of {thing.plural} does not deliver what a list shows"
         return ""
 
     @property

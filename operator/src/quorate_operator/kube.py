@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
     "PodMonitor": ("monitoring.coreos.com/v1", "podmonitors"),
     "Node": ("v1", "nodes"),
+    "ControllerRevision": ("apps/v1", "controllerrevisions"),
     "Event": ("events.k8s.io/v1", "events"),
     "Lease": ("coordination.k8s.io/v1", "leases"),
 }
@@ -82,6 +83,18 @@ class Conflict(KubeError):
         self.owners = owners
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Only:
+    """Which very object is to be deleted, and how."""
+
+    uid: str
+    version: str
+    now: bool = False
+    """Without waiting for its Kubernetes node to say that it has stopped."""
+    alone: bool = False
+    """What it owns stays."""
+
+
 class Talker(Protocol):
     """What a pass asks of the Kubernetes API; the talker below, or a model of it."""
 
@@ -93,9 +106,7 @@ class Talker(Protocol):
 
     async def merge(self, kind: str, namespace: str, name: str, body: Json) -> Json: ...
 
-    async def delete(
-        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str
-    ) -> None: ...
+    async def delete(self, kind: str, namespace: str, name: str, *, only: Only) -> None: ...
 
     async def create(self, manifest: Json) -> Json: ...
 
@@ -142,15 +153,17 @@ class Kube:
         """JSON merge patch. A `uid` in the metadata makes it a precondition."""
         return await self._request("PATCH", _path(kind, namespace, name), body=body, form=MERGE)
 
-    async def delete(
-        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str
-    ) -> None:
+    async def delete(self, kind: str, namespace: str, name: str, *, only: Only) -> None:
         """Delete exactly what was seen; status 409 when it is another one by now."""
-        body = {
+        body: Json = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+            "preconditions": {"uid": only.uid, "resourceVersion": only.version},
         }
+        if only.now:
+            body["gracePeriodSeconds"] = 0
+        if only.alone:
+            body["propagationPolicy"] = "Orphan"
         await self._request("DELETE", _path(kind, namespace, name), body=body)
 
     async def create(self, manifest: Json) -> Json:

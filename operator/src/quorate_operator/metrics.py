@@ -22,7 +22,7 @@ REQUESTS: Final = Counter(
 )
 """code: 2xx, 4xx, 5xx, none"""
 RESTARTS: Final = Counter("quorate_operator_restarts_total", "Brokers restarted", ["reason"])
-"""reason: plan.rollout.Why"""
+"""reason: plan.outdated.Why"""
 BLOCKED: Final = Gauge(
     "quorate_operator_blocked", "Clusters in which something is held back", ["reason"]
 )
@@ -30,7 +30,7 @@ BLOCKED: Final = Gauge(
 BROKER_CALLS: Final = Counter(
     "quorate_operator_broker_calls_total", "What brokers were asked to change", ["what"]
 )
-"""what: Transfer, Decommission, Configure, RaiseLevel; stands still in a steady state"""
+"""what: Transfer, Decommission, Readmit, Configure, RaiseLevel; stands still in a steady state"""
 LOOP_LAG_SECONDS: Final = Gauge(
     "quorate_operator_loop_lag_seconds", "How late the event loop last turned"
 )

@@ -7,8 +7,8 @@ every resource with them once, at the border; behind it there are no dicts of un
 Two rules for a new field: it appears here when something acts on it, never before, and whatever a
 person can get wrong has a CEL rule with a sentence that says what to write instead.
 
-Read next: `model_listeners.py`, `model_pods.py`, `status.py` (the other half of the resource),
-`crds.py`, `plan/`.
+Read next: `model_lifecycle.py` (volumes, restarts, disruptions), `model_listeners.py`,
+`model_pods.py`, `status.py` (the other half of the resource), `crds.py`, `plan/`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pydantic import ConfigDict, Field
 
 from quorate_operator.model_base import (
     BY_NAME,
-    QUANTITY_PATTERN,
     Model,
     Name,
     Resources,
     rule,
     rules,
 )
+from quorate_operator.model_lifecycle import Disruption, Storage, UpdateStrategy
 from quorate_operator.model_listeners import (
     ADMIN_PORT,
     METRICS_PORT,
@@ -122,105 +122,6 @@ class Flanking(Model):
                 " a node requests",
             ),
         )
-    )
-
-
-class Retention(Model):
-    """What becomes of volumes that no broker needs any more."""
-
-    when_scaled: Literal["Retain", "Delete"] = Field(
-        default="Retain",
-        description=(
-            "Of brokers that `replicas` was lowered below. `Delete`: after all that they stored"
-            " has been moved and they have left the cluster."
-        ),
-    )
-
-
-class Storage(Model):
-    """One volume per broker."""
-
-    type: Literal["persistent", "ephemeral"] = Field(
-        default="persistent",
-        description=(
-            "`persistent`: a PersistentVolumeClaim, kept when the cluster is deleted."
-            " `ephemeral`: gone with its pod, for tests only."
-        ),
-    )
-    size: str = Field(
-        min_length=1,
-        max_length=32,
-        pattern=QUANTITY_PATTERN,
-        description="Size of each volume, for example 10Gi. It may grow, never shrink.",
-    )
-    storage_class: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
-        default=None,
-        alias="class",
-        description="StorageClass. Default: that of the Kubernetes cluster.",
-    )
-    retention: Retention = Retention()
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-                "storage.size may grow but never shrink: a volume cannot be made smaller",
-            ),
-            rule(
-                "has(self.class) == has(oldSelf.class)"
-                " && (!has(self.class) || self.class == oldSelf.class)",
-                "storage.class cannot be changed: the volumes of the running brokers stay where"
-                " they are; make a new cluster and move the topics",
-            ),
-            rule(
-                "(has(self.type) ? self.type : 'persistent')"
-                " == (has(oldSelf.type) ? oldSelf.type : 'persistent')",
-                "storage.type cannot be changed: make a new cluster and move the topics",
-            ),
-            rule(
-                "!has(self.type) || self.type != 'ephemeral' || !has(self.class)",
-                "storage.class means nothing for ephemeral storage: leave it out",
-            ),
-        )
-    )
-
-
-class Window(Model):
-    """A stretch of time, every day or on some days, in UTC."""
-
-    days: list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]] = Field(
-        default=[],
-        max_length=7,
-        description="On which it begins. Default: every day.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
-    )
-    start: str = Field(
-        max_length=5, pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="For example 22:00."
-    )
-    minutes: int = Field(ge=1, le=1440, description="How long it lasts.")
-
-
-class UpdateStrategy(Model):
-    """How brokers are restarted for a change that needs it."""
-
-    type: Literal["RollingUpdate", "Supervised", "OnDelete"] = Field(
-        default="RollingUpdate",
-        description=(
-            "`RollingUpdate`: by the operator, one at a time. `Supervised`: the same, each revision"
-            " after `kubectl quorate roll --approve`. `OnDelete`: when somebody deletes the pod."
-        ),
-    )
-    leader: Literal["Transfer", "Restart"] = Field(
-        default="Transfer",
-        description="Whether the last broker hands the lead over before its own restart.",
-    )
-    windows: list[Window] = Field(
-        default=[],
-        max_length=16,
-        description=(
-            "Maintenance windows: brokers that serve are restarted only in them. Default: always."
-        ),
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
 
@@ -401,6 +302,7 @@ class BrokerClusterSpec(Model):
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
     update_strategy: UpdateStrategy = UpdateStrategy()
+    disruption: Disruption = Disruption()
     hibernate: bool = Field(
         default=False,
         description="While true no pod runs; the volumes, and with them all data, are kept.",

@@ -53,6 +53,17 @@ Quantity = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=253)]
+
+DURATION_PATTERN: Final = r"^[1-9][0-9]{0,5}(s|m|h|d)$"
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+Duration = Annotated[str, Field(max_length=7, pattern=DURATION_PATTERN)]
+"""`90s`, `10m`, `2h`, `3d`"""
+
+
+def seconds(duration: str) -> int:
+    return int(duration[:-1]) * _UNITS[duration[-1]]
+
+
 Free = Annotated[
     dict[str, Any],
     Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),

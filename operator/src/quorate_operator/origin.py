@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from typing import Any, Final
 
-from quorate_operator import config_file
+from quorate_operator import VERSION, config_file
 from quorate_operator.facts import Subject
 from quorate_operator.names import ASKED_ANNOTATION, RENDERED_BY_ANNOTATION, Role
 
-OPERATOR_VERSION: Final = importlib.metadata.version("quorate-operator")
 _OF_NO_POD: Final[dict[str, Any]] = {
     "replicas": True,
     "paused": True,
     "hibernate": True,
     "update_strategy": True,
+    "disruption": True,
     "metadata_version": True,
     "version": True,  # it comes with the image
     "logging": True,  # heeded while nodes run, as are the brokers' settings
@@ -54,5 +53,5 @@ def marks(subject: Subject, role: Role) -> dict[str, str]:
     text = json.dumps(whole, sort_keys=True)
     return {
         ASKED_ANNOTATION: hashlib.sha256(text.encode()).hexdigest()[:16],
-        RENDERED_BY_ANNOTATION: OPERATOR_VERSION,
+        RENDERED_BY_ANNOTATION: VERSION,
     }

@@ -175,6 +175,8 @@ def _each(name: str, subject: Subject) -> list[Json]:
                 {"role": role, "policy": policies.spec_of(spec, names, role, subject.operator)}
                 for role in ROLES
             ]
+        case "pod_disruption_budget":
+            return [] if spec.disruption.pdb == "None" else [{}]
         case "autoscaler":
             return [{"wanted": spec.flanking.autoscaling}] if spec.flanking.autoscaling else []
         case "pod_monitor":
@@ -278,6 +280,7 @@ def _context(subject: Subject) -> Json:
         "config_annotations": (
             {CLUSTER_ID_ANNOTATION: subject.cluster_id} if subject.cluster_id else None
         ),
+        "disruptions": subject.disruptions,
         "brokers": 0 if spec.hibernate else subject.brokers,
         "flanking": None if scales_itself(subject) else _flanking(spec),
         "brokers_annotations": {BROKERS_ANNOTATION: str(subject.brokers)},

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
+from quorate_operator.budget import DEFAULT_PLACES
 from quorate_operator.facts import DefaultImage
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -26,6 +27,8 @@ class Settings:
     """Namespace and name of the lease; None: this is the only operator, as from a shell."""
     identity: str
     """Of this process in the lease."""
+    rollouts: int
+    """How many clusters may be on a rollout at once."""
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -35,6 +38,11 @@ def load(environ: Mapping[str, str]) -> Settings:
     level = environ.get("QUORATE_OPERATOR_LOG_LEVEL", "info")
     if not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise SettingsError(f"QUORATE_OPERATOR_HTTP_PORT must be a port, not {port!r}")
+    rollouts = environ.get("QUORATE_OPERATOR_ROLLOUTS", str(DEFAULT_PLACES))
+    if not rollouts.isdecimal() or int(rollouts) < 1:
+        raise SettingsError(
+            f"QUORATE_OPERATOR_ROLLOUTS must be a number of clusters from 1, not {rollouts!r}"
+        )
     if level not in LEVELS:
         raise SettingsError(
             f"QUORATE_OPERATOR_LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}"
@@ -49,5 +57,6 @@ def load(environ: Mapping[str, str]) -> Settings:
         http_port=int(port),
         log_level=level,
         lease=(lease_namespace, "quorate-operator") if lease_namespace else None,
+        rollouts=int(rollouts),
         identity=environ.get("QUORATE_OPERATOR_POD", "") or "one of several",
     )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from quorate_operator.model import Model
+from quorate_operator.model_base import Model
 
 Text = Annotated[str, Field(max_length=253)]
 ConditionState = Literal["True", "False", "Unknown"]
@@ -68,6 +68,14 @@ class Node(Model):
         default=None, description="Of its disk: another one after the disk was replaced."
     )
     version: Text | None = Field(default=None, description="Of the software that it runs.")
+    rack: Text | None = Field(default=None, description="The failure domain that it says it is in.")
+    revision: Text | None = Field(default=None, description="Of the template it was made from.")
+    needs_restart: bool = Field(
+        default=False, description="Whether it runs with something older than what is wanted."
+    )
+    restart_reason: str | None = Field(
+        default=None, max_length=63, description="What changed; one word of a closed list."
+    )
 
 
 class ListenerStatus(Model):
@@ -104,10 +112,26 @@ class Pending(Model):
 class RolloutStatus(Model):
     """Restarts that are under way; absent when there are none."""
 
+    reason: Annotated[str, Field(max_length=63)] | None = Field(
+        default=None, description="What changed for the broker whose turn it is, or is next."
+    )
+    started_at: str | None = Field(
+        default=None,
+        description="Since when it has a place in the operator's budget of rolling clusters.",
+        json_schema_extra={"format": "date-time"},
+    )
     revision: Text | None = Field(
         default=None, description="What is rolled out; to be approved where that is asked for."
     )
     current: Text | None = Field(default=None, description="The pod whose turn it is.")
+    current_since: str | None = Field(
+        default=None,
+        description="Since when it is that pod's turn.",
+        json_schema_extra={"format": "date-time"},
+    )
+    blocked_by: list[Annotated[str, Field(max_length=63)]] = Field(
+        default=[], max_length=16, description="Reasons, each once; `status.blockedBy` has more."
+    )
     remaining: list[Pending] = Field(
         default=[],
         max_length=99,
@@ -126,6 +150,17 @@ class SeenImage(Model):
 
     image: str = Field(max_length=512, description="With its tag.")
     feature_level: int = Field(description="The highest that it knows.")
+
+
+class StorageStatus(Model):
+    """Volume claims of the brokers."""
+
+    volumes: int = Field(default=0, description="How many there are.")
+    resizing: list[Text] = Field(default=[], max_length=99, description="Not yet as large.")
+    replacing: list[Text] = Field(default=[], max_length=99, description="To be others.")
+    orphaned: list[Text] = Field(
+        default=[], max_length=99, description="Kept, and of no broker that there is."
+    )
 
 
 class FlankingStatus(Model):
@@ -147,8 +182,17 @@ class BrokerClusterStatus(Model):
         description="In words: Ready, Reconciling and Stalled first of all.",
         json_schema_extra=_list_map("type"),
     )
+    summary: Text | None = Field(
+        default=None,
+        description=(
+            "The conditions in one word: healthy, changing, degraded, stalled, down or asleep."
+        ),
+    )
     cluster_id: Text | None = Field(
         default=None, description="What the brokers call their cluster, from its forming on."
+    )
+    operator_version: Text | None = Field(
+        default=None, description="Of the operator that wrote this."
     )
     version: Text | None = Field(default=None, description="Tag of the image that is wanted.")
     metadata_version: int | None = Field(
@@ -187,6 +231,7 @@ class BrokerClusterStatus(Model):
     )
     updated_text: Text | None = Field(default=None, description="For people, for example 2/3.")
     rollout: RolloutStatus | None = None
+    storage: StorageStatus | None = None
     blocked_by: list[Held] = Field(
         default=[], max_length=32, description="Every gate that holds something back."
     )

@@ -37,7 +37,8 @@ class Limits:
     """Pauses in seconds, and how much goes on at once."""
 
     passes: int = 16
-    resync_s: float = 60.0
+    resync_s: float = 300.0
+    """Nothing is under way and nothing waits: then only a lost event could be missed."""
     busy_s: float = 30.0
     soon_s: float = 2.0
     jitter: float = 0.2

@@ -27,6 +27,7 @@ from quorate_operator.names import (
     APPROVED_ANNOTATION,
     CLUSTER_LABEL,
     RESTART_ANNOTATION,
+    UNBIND_ANNOTATION,
 )
 from quorate_operator.seams import SystemClock, stamp
 
@@ -156,6 +157,34 @@ def approve(name: Name, namespace: Namespace = "", context: Context = "") -> Non
         raise CommandFailed(f"{name}: nothing waits to be rolled out")
     kubectl.annotate(name, APPROVED_ANNOTATION, revision)
     typer.echo(f"{name}: revision {revision} is approved")
+
+
+@APP.command(epilog="Example: kubectl quorate unbind orders --node 3")
+def unbind(
+    name: Name,
+    node: Annotated[int, typer.Option(help="Node id of the broker that cannot run.")],
+    namespace: Namespace = "",
+    context: Context = "",
+) -> None:
+    """Give up the volume that keeps a broker from running: the others fill it anew.
+
+    Only while the broker can run nowhere, and only when everything it holds is in sync elsewhere.
+    """
+    kubectl = Kubectl(namespace, context)
+    pods = [
+        one["pod"]
+        for one in kubectl.cluster(name).get("status", {}).get("nodes", [])
+        if one["nodeId"] == node and one["role"] == "broker"
+    ]
+    claims = {
+        one["metadata"]["name"]: one["metadata"]["uid"]
+        for one in kubectl.listed("persistentvolumeclaims", name)
+    }
+    claim = f"data-{pods[0]}" if pods else ""
+    if claim not in claims:
+        raise CommandFailed(f"{name}: there is no broker {node} with a volume")
+    kubectl.annotate(name, UNBIND_ANNOTATION, claims[claim])
+    typer.echo(f"{name}: volume {claim} will be given up if its broker can run nowhere")
 
 
 def _set(where: tuple[str, str, str], field: str, value: bool, told: str) -> None:

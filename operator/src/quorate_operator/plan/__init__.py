@@ -19,15 +19,18 @@ from quorate_operator.facts import Json, Survey
 from quorate_operator.plan import (
     children,
     config,
+    kept,
     leadership,
     levels,
-    quantity,
+    outdated,
+    permit,
     rollout,
     scaling,
     template,
     told,
+    volumes,
 )
-from quorate_operator.plan.actions import Action, GrowVolume, MarkLeader
+from quorate_operator.plan.actions import Action, MarkLeader
 from quorate_operator.plan.inputs import Wish
 
 
@@ -35,21 +38,41 @@ def plan(wish: Wish, desired: Iterable[Json]) -> tuple[Action, ...]:
     """Everything that has to be done now, in this order."""
     if wish.spec.paused or "deletionTimestamp" in wish.observed.cluster["metadata"]:
         return ()
+    return tuple(_all(wish, tuple(desired)))
+
+
+def put_off(wish: Wish, desired: Iterable[Json]) -> tuple[str, ...]:
+    """While paused: what would be done otherwise, for people."""
+    if not wish.spec.paused:
+        return ()
+    spec = wish.spec.model_copy(update={"paused": False})
+    resumed = dataclasses.replace(wish, spec=spec)
+    found = [str(one) for one in _all(resumed, tuple(desired))]
+    older = outdated.look(resumed, leadership.read(resumed))
+    return (*found, *(f"restart pod {pod.name} ({why})" for pod, why in older))
+
+
+def _all(wish: Wish, desired: tuple[Json, ...]) -> Iterator[Action]:
     lead = leadership.read(wish)
     restarts = rollout.look(wish, lead)
-    wanted, live = tuple(desired), wish.observed.children
-    return (
-        *children.handed_over(wanted, live),
-        *children.differences(template.kept(wanted, live), live),
-        *children.leftovers(wanted, live, wish.observed.cluster["metadata"]["uid"]),
-        *told.tellings(wish),
-        *_marks(wish),
-        *_volumes(wish),
-        *config.steps(wish, lead),
-        *scaling.look(wish, lead).steps,
-        *restarts.steps,
-        *levels.steps(wish, lead, rolling=bool(restarts.remaining)),
-    )
+    live = wish.observed.children
+    outgrown = wish.names.workload("broker") if volumes.outgrown(wish, desired) else ""
+    yield from kept.steps(wish)
+    yield from children.handed_over(desired, live)
+    for one in children.differences(template.kept(desired, live), live):
+        if one.manifest["metadata"]["name"] != outgrown:
+            yield one
+    yield from children.leftovers(desired, live, wish.observed.cluster["metadata"]["uid"])
+    yield from told.tellings(wish)
+    yield from _marks(wish)
+    yield from volumes.steps(wish)
+    yield from config.steps(wish, lead)
+    yield from scaling.look(wish, lead).steps
+    if outgrown:
+        yield from volumes.recreation(wish)
+    if not outgrown or permit.held(wish) is not None:
+        yield from restarts.steps
+    yield from levels.steps(wish, lead, rolling=bool(restarts.remaining))
 
 
 def informed(wish: Wish, survey: Survey | None) -> Wish:
@@ -87,15 +110,3 @@ def _marks(wish: Wish) -> Iterator[MarkLeader]:
         and not pod.terminating
     ]
     yield from sorted(moves, key=lambda move: (move.leads, move.pod))
-
-
-def _volumes(wish: Wish) -> Iterator[GrowVolume]:
-    """Volumes only grow; one that was grown by hand beyond the spec is left alone."""
-    wanted = quantity.parse(wish.spec.storage.size)
-    if wanted is None or wish.spec.storage.type == "ephemeral":
-        return
-    for volume in wish.observed.volumes:
-        found = quantity.parse(volume.size)
-        going = volume.drained or volume.terminating
-        if found is not None and found < wanted and not going:
-            yield GrowVolume(volume.name, volume.uid, wish.spec.storage.size)

@@ -86,6 +86,30 @@ class GrowVolume:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class MarkVolume:
+    """Note on a claim whose data it holds: a cluster made anew knows its volumes by that."""
+
+    name: str
+    uid: str
+    cluster_id: str
+
+    def __str__(self) -> str:
+        return f"note cluster {self.cluster_id} on volume {self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recreate:
+    """Delete a StatefulSet and leave its pods: what it makes claims from cannot be edited."""
+
+    workload: str
+    uid: str
+    resource_version: str
+
+    def __str__(self) -> str:
+        return f"make StatefulSet {self.workload} anew for other volumes"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TakePermit:
     """Name the pod that may be taken down, onto the version of the StatefulSet that was seen."""
 
@@ -121,6 +145,35 @@ class Restart:
 
     def __str__(self) -> str:
         return f"restart pod {self.pod} ({self.why})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Replace:
+    """Delete a pod and then its claim, each as it was seen: it comes back with an empty volume."""
+
+    restart: Restart
+    claim: str
+    claim_uid: str
+    claim_version: str
+    force: bool
+    """Its Kubernetes node does not answer: nobody there would ever say that it has stopped."""
+
+    def __str__(self) -> str:
+        return f"restart pod {self.restart.pod} with a new volume ({self.restart.why})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Readmit:
+    """Take a broker back that has left: its process begins anew, then its id may join again."""
+
+    pod: str
+    uid: str
+    """Empty: it has no pod now, only the id is to be taken back."""
+    resource_version: str
+    node_id: int
+
+    def __str__(self) -> str:
+        return f"take broker {self.node_id} back"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -192,9 +245,20 @@ class RaiseLevel:
         return f"go on to feature level {self.level}"
 
 
-Call = Transfer | Decommission | Configure | RaiseLevel
+Call = Transfer | Decommission | Readmit | Configure | RaiseLevel
 """What the brokers do themselves."""
-Step = TakePermit | Spare | Restart | Transfer | Decommission | MarkDrained | DeleteVolume
+Step = (
+    TakePermit
+    | Spare
+    | Restart
+    | Replace
+    | Recreate
+    | Readmit
+    | Transfer
+    | Decommission
+    | MarkDrained
+    | DeleteVolume
+)
 """What takes something away, or leads to it."""
 Action = (
     Apply
@@ -202,6 +266,7 @@ Action = (
     | LendReplicas
     | TellPod
     | MarkLeader
+    | MarkVolume
     | GrowVolume
     | Configure
     | RaiseLevel

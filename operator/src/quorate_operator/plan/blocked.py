@@ -30,6 +30,23 @@ class Reason(enum.StrEnum):
     VOLUME_LEAVING = "VolumeLeaving"
     CONFIG_REFUSED = "ConfigRefused"
     VERSION_TOO_OLD = "VersionTooOld"
+    VOLUME_STUCK = "VolumeStuck"
+    ONLY_COPY = "OnlyCopy"
+    BUDGET = "RolloutBudget"
+    TIMEOUT = "RestartTimeout"
+
+
+NEEDS_A_PERSON: Final = frozenset(
+    {
+        Reason.CONFIG_REFUSED,
+        Reason.DRAIN_STUCK,
+        Reason.ONLY_COPY,
+        Reason.TIMEOUT,
+        Reason.VERSION_TOO_OLD,
+        Reason.VOLUME_STUCK,
+    }
+)
+"""Nothing that is on its way ends these: their events are warnings."""
 
 
 SENTENCES: Final = {
@@ -46,6 +63,12 @@ SENTENCES: Final = {
     Reason.CONFIG_REFUSED: "the brokers do not take the setting {}",
     Reason.VERSION_TOO_OLD: "brokers of {} could not read the cluster's metadata any more",
     Reason.VOLUME_LEAVING: "volume {} of a broker that was removed is still being deleted",
+    Reason.VOLUME_STUCK: "{} cannot run where its volume is: bring that Kubernetes node back,"
+    " or give the volume up (kubectl quorate unbind)",
+    Reason.ONLY_COPY: "partition {} is nowhere else: it would be gone with the volume",
+    Reason.BUDGET: "the operator's budget of clusters that roll at once is used up by {}",
+    Reason.TIMEOUT: "the restart of {} has been held up for longer than"
+    " updateStrategy.timeoutPerNode",
 }
 
 

@@ -20,29 +20,27 @@ from quorate_operator.plan import (
     addresses,
     config,
     nodes,
-    quantity,
     rollout,
     scaling,
     size,
     told,
+    volumes,
 )
 from quorate_operator.plan.actions import Action
-from quorate_operator.plan.blocked import Reason, sentences
+from quorate_operator.plan.blocked import NEEDS_A_PERSON, Blocked, sentences
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
 from quorate_operator.plan.rollout import Rollout
 from quorate_operator.status import ConditionState, Node
 
 MESSAGE_LIMIT: Final = 1024
+PUT_OFF_LISTED: Final = 6
 REASONS: Final = {
     "nodes_down": "A broker is down.",
     "leaderless_partitions": "Some partitions have no leader.",
     "no_elected_controller": "The brokers have no leader.",
 }
 """What brokers say in one word, as sentences."""
-
-_HELD: Final = (Reason.APPROVAL, Reason.WINDOW)
-"""These wait for a person or for the time of day: nothing is under way."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +54,8 @@ class Passed:
     """For now: it will be tried again."""
     config_refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Settings that the brokers do not take, with their words."""
+    put_off: tuple[str, ...] = ()
+    """What would have been done if the cluster were not paused."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,20 +70,22 @@ class Verdict:
 
 def verdicts(wish: Wish, lead: Leadership, brokers: list[Node], passed: Passed) -> list[Verdict]:
     """All of them."""
+    restarts = rollout.look(wish, lead)
+    held = (*restarts.blocked, *scaling.look(wish, lead).blocked, *volumes.waits(wish))
     return [
         _ready(wish, lead, brokers),
         _reconciling(wish, lead, passed),
-        _stalled(passed),
+        _stalled(wish, passed, held),
         _quorum(wish, lead),
         _replicated(lead),
-        _up_to_date(rollout.look(wish, lead)),
+        _up_to_date(restarts),
         *_scaled(wish, lead),
         _storage(wish),
         _listeners(wish),
         *_racks(wish),
         _config(wish, lead, passed),
         *_drift(wish, lead),
-        *_warnings(wish),
+        *_warnings(wish, passed),
     ]
 
 
@@ -143,7 +145,7 @@ def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
     if wish.spec.paused:
         return Verdict("Reconciling", "False", "Paused", "Nothing is changed while paused.")
     restarts = rollout.look(wish, lead)
-    held = any(one.reason in _HELD for one in restarts.blocked)
+    held = any(one.reason in rollout.PATIENT for one in restarts.blocked)
     if restarts.current and not held:
         return Verdict("Reconciling", "True", "Rolling", "Brokers are restarted one by one.")
     if size.effective(wish) != wish.spec.replicas:
@@ -160,9 +162,16 @@ def _reconciling(wish: Wish, lead: Leadership, passed: Passed) -> Verdict:
     return Verdict("Reconciling", "False", "Settled", "Nothing is left to change.")
 
 
-def _stalled(passed: Passed) -> Verdict:
+def _stalled(wish: Wish, passed: Passed, held: tuple[Blocked, ...]) -> Verdict:
+    if wish.unreadable:
+        message = f"The last spec that could be read stays in force: {wish.unreadable}"
+        return Verdict("Stalled", "True", "InvalidSpec", message[:MESSAGE_LIMIT])
     if passed.refused:
         return Verdict("Stalled", "True", "Refused", _joined("", passed.refused))
+    stuck = [one for one in held if one.reason in NEEDS_A_PERSON]
+    if stuck:
+        message = f"{sentences((*stuck, *(one for one in held if one not in stuck)))}."
+        return Verdict("Stalled", "True", stuck[0].reason.value, message[:MESSAGE_LIMIT])
     return Verdict("Stalled", "False", "Free", "Nothing needs a person.")
 
 
@@ -170,8 +179,11 @@ def _replicated(lead: Leadership) -> Verdict:
     kind = "FullyReplicated"
     if lead.view is None:
         return Verdict(kind, "Unknown", "NobodyLeads", "Only a leader can tell.")
+    if lead.view.healthy and not lead.view.under_replicated:
+        return Verdict(kind, "True", "Healthy", "Every partition has all its replicas in sync.")
     if lead.view.healthy:
-        return Verdict(kind, "True", "Healthy", "Every partition has all its replicas.")
+        message = "Some partitions are short of a replica in sync."
+        return Verdict(kind, "False", "UnderReplicated", message)
     told = [REASONS.get(reason, reason) for reason in lead.view.unhealthy_reasons]
     message = " ".join(told) or "The brokers report trouble."
     return Verdict(kind, "False", "Unhealthy", message[:MESSAGE_LIMIT])
@@ -258,16 +270,24 @@ def _drift(wish: Wish, lead: Leadership) -> list[Verdict]:
 
 
 def _storage(wish: Wish) -> Verdict:
+    kind = "StorageReady"
     if wish.spec.storage.type == "ephemeral":
-        message = "What a broker stores is gone with its pod."
-        return Verdict("StorageReady", "True", "Ephemeral", message)
-    waiting = sorted(
-        volume.name for volume in wish.observed.volumes if _smaller(volume.capacity, volume.size)
-    )
-    if waiting:
-        message = f"Volumes that are not yet as large as asked for: {', '.join(waiting)}."
-        return Verdict("StorageReady", "False", "Growing", message[:MESSAGE_LIMIT])
-    return Verdict("StorageReady", "True", "Bound", "Every volume is as large as asked for.")
+        return Verdict(kind, "True", "Ephemeral", "What a broker stores is gone with its pod.")
+    foreign = ", ".join(f"{pod} (cluster {other})" for pod, other in volumes.foreign(wish))
+    if foreign:
+        message = f"These brokers hold the data of another cluster and are kept out: {foreign}."
+        return Verdict(kind, "False", "ForeignVolumes", message[:MESSAGE_LIMIT])
+    stuck = tuple(volumes.waits(wish))
+    if stuck:
+        message = f"{sentences(stuck)}."
+        return Verdict(kind, "False", stuck[0].reason.value, message[:MESSAGE_LIMIT])
+    for reason, head, names in (
+        ("Replacing", "Volumes that are to be others", volumes.replaced(wish)),
+        ("Growing", "Volumes that are not yet as large as asked for", volumes.resizing(wish)),
+    ):
+        if names:
+            return Verdict(kind, "False", reason, f"{head}: {', '.join(names)}."[:MESSAGE_LIMIT])
+    return Verdict(kind, "True", "Bound", "Every volume is as large as asked for.")
 
 
 def _listeners(wish: Wish) -> Verdict:
@@ -295,12 +315,7 @@ def _racks(wish: Wish) -> list[Verdict]:
     return [Verdict("RacksKnown", "True", "Known", "Every broker that runs knows its rack.")]
 
 
-def _smaller(found: str, wanted: str) -> bool:
-    left, right = quantity.parse(found), quantity.parse(wanted)
-    return right is not None and (left is None or left < right)
-
-
-def _warnings(wish: Wish) -> list[Verdict]:
+def _warnings(wish: Wish, passed: Passed) -> list[Verdict]:
     """Only present while they are true."""
     found = []
     open_to_all = [
@@ -316,6 +331,10 @@ def _warnings(wish: Wish) -> list[Verdict]:
         found.append(Verdict("EvenBrokers", "True", "EvenBrokerCount", message))
     if wish.spec.paused:
         message = "spec.paused is true: status is reported, nothing is changed."
+        if passed.put_off:
+            several = "; ".join(passed.put_off[:PUT_OFF_LISTED])
+            more = "; and more" if len(passed.put_off) > PUT_OFF_LISTED else ""
+            message = f"{message} Put off: {several}{more}."[:MESSAGE_LIMIT]
         found.append(Verdict("Paused", "True", "Paused", message))
     return found
 

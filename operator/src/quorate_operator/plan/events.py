@@ -8,14 +8,17 @@ import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
+from quorate_operator.plan.blocked import NEEDS_A_PERSON
 from quorate_operator.status import BrokerClusterStatus
+
+Kind = Literal["Normal", "Warning"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
     """What `kubectl describe` shows below the resource."""
 
-    type: Literal["Normal", "Warning"]
+    type: Kind
     reason: str
     action: str
     note: str
@@ -35,7 +38,8 @@ def between(before: BrokerClusterStatus, after: BrokerClusterStatus) -> Iterator
         yield Event("Warning", "LeaderLost", "Observe", why.message if why else "Nobody leads.")
     held, told = _reasons(after), _reasons(before)
     for reason in sorted(set(held) - set(told)):
-        yield Event("Normal", reason, "Wait", held[reason])
+        kind: Kind = "Warning" if reason in NEEDS_A_PERSON else "Normal"
+        yield Event(kind, reason, "Wait", held[reason])
     if before.rollout and not after.rollout:
         yield Event("Normal", "RolledOut", "Roll", "All brokers run with the current revision.")
     stalled, was = after.condition("Stalled"), before.condition("Stalled")

@@ -25,7 +25,7 @@ NO_LEADER = -1
 
 def closed(wish: Wish, lead: Leadership, pod: Pod) -> tuple[Blocked, ...]:
     """Everything that speaks against it; empty: it may."""
-    down = tuple(Blocked(Reason.BROKER_DOWN, name) for name in _others_down(wish, pod))
+    down = tuple(Blocked(Reason.BROKER_DOWN, name) for name in missing(wish, apart=pod.name))
     if down:
         return down[:LISTED]
     if size.effective(wish) == 1:
@@ -37,13 +37,24 @@ def closed(wish: Wish, lead: Leadership, pod: Pod) -> tuple[Blocked, ...]:
     return tuple(_in_danger(wish, wish.survey, node_id("broker", pod.ordinal)))[:LISTED]
 
 
-def _others_down(wish: Wish, pod: Pod) -> Iterator[str]:
+def could_lose_any(wish: Wish, lead: Leadership) -> bool:
+    """Whether one broker, whichever it is, may go: all are up and every partition is whole.
+
+    The brokers' news say so, not a survey: this is for others' hands, and asked in every pass.
+    """
+    view = lead.view
+    if view is None or not view.healthy or view.under_replicated:
+        return False
+    return not any(missing(wish))
+
+
+def missing(wish: Wish, apart: str = "") -> Iterator[str]:
     """Pods that are to be there and are not, or not wholly. One that is leaving is down."""
     pods = {one.name: one for one in wish.observed.pods_of("broker")}
     for number in range(1, size.effective(wish) + 1):
         name = wish.names.broker_pod(number)
         one = pods.get(name)
-        if name == pod.name:
+        if name == apart:
             continue
         if one is None or not one.ready or one.terminating or name not in wish.observed.views:
             yield name

@@ -19,6 +19,12 @@ class Wish:
     previous: BrokerClusterStatus
     survey: Survey | None = None
     """Only in a pass that may take something away; None also when the leader did not answer."""
+    waits_for: str = ""
+    """The cluster that has to be through with its rollout first; empty: none."""
+    rolling: bool = False
+    """It has a place in the operator's budget of clusters that roll at once."""
+    unreadable: str = ""
+    """Why its present spec cannot be read; `spec` is then the last one that could."""
 
     @property
     def names(self) -> Names:

@@ -6,7 +6,7 @@ kept. A flanking node is there while its pod is, and is never anything but flank
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypedDict
 
 from quorate_operator.facts import Member, Pod
@@ -22,14 +22,18 @@ State = Literal["active", "starting", "down", "draining"]
 class _Identity(TypedDict):
     incarnation: str | None
     version: str | None
+    rack: str | None
 
 
-def nodes(wish: Wish, lead: Leadership) -> list[Node]:
-    """Brokers, also missing ones, then the flanking nodes that are there; by node id."""
-    return [*_brokers(wish, lead), *_flanking(wish, lead)]
+def nodes(wish: Wish, lead: Leadership, remaining: Mapping[str, str]) -> list[Node]:
+    """Brokers, also missing ones, then the flanking nodes that are there; by node id.
+
+    `remaining`: pods that are to be restarted, each with the reason.
+    """
+    return [*_brokers(wish, lead, remaining), *_flanking(wish, lead)]
 
 
-def _brokers(wish: Wish, lead: Leadership) -> list[Node]:
+def _brokers(wish: Wish, lead: Leadership, remaining: Mapping[str, str]) -> list[Node]:
     pods = {pod.name: pod for pod in wish.observed.pods_of("broker")}
     known = {member.node_id: member for member in (lead.view.members if lead.view else ())}
     before = {node.node_id: node for node in wish.previous.nodes}
@@ -46,6 +50,9 @@ def _brokers(wish: Wish, lead: Leadership) -> list[Node]:
                 state=_state(pod, answers, known.get(number), before.get(number)),
                 ready=bool(pod and pod.ready and answers and not pod.terminating),
                 leader=lead.claim is not None and lead.claim.node_id == number,
+                revision=(pod.revision or None) if pod else None,
+                needs_restart=name in remaining,
+                restart_reason=remaining.get(name),
                 **_identity(known.get(number), before.get(number)),
             )
         )
@@ -77,6 +84,7 @@ def _flanking(wish: Wish, lead: Leadership) -> list[Node]:
                 role="flanking",
                 state="active" if pod.ready else "starting",
                 ready=pod.ready,
+                revision=pod.revision or None,
                 **_identity(known.get(number), before.get(number)),
             )
         )
@@ -86,10 +94,18 @@ def _flanking(wish: Wish, lead: Leadership) -> list[Node]:
 def _identity(member: Member | None, before: Node | None) -> _Identity:
     """As the leader knows it; while nobody leads, as it was last known."""
     if member is not None:
-        return {"incarnation": member.incarnation or None, "version": member.version or None}
+        return {
+            "incarnation": member.incarnation or None,
+            "version": member.version or None,
+            "rack": member.rack or None,
+        }
     if before is not None:
-        return {"incarnation": before.incarnation, "version": before.version}
-    return {"incarnation": None, "version": None}
+        return {
+            "incarnation": before.incarnation,
+            "version": before.version,
+            "rack": before.rack,
+        }
+    return {"incarnation": None, "version": None, "rack": None}
 
 
 def _flanking_wanted(wish: Wish) -> int:

@@ -30,14 +30,26 @@ class Permit:
 
 def held(wish: Wish) -> tuple[Permit, Pod] | None:
     """The permit and its pod, as long as that very pod is there and was not spared."""
+    last = _written(wish)
+    for pod in wish.observed.pods_of("broker"):
+        if last.uid and (pod.name, pod.uid) == (last.pod, last.uid) and pod.spared != last.token:
+            return last, pod
+    return None
+
+
+def used(wish: Wish) -> str:
+    """The name of the pod that was last taken down by permit; empty: none, or it was spared."""
+    last = _written(wish)
+    same = any(pod.uid == last.uid for pod in wish.observed.pods_of("broker"))
+    return "" if same else last.pod
+
+
+def _written(wish: Wish) -> Permit:
     metadata = wish.workload("broker").get("metadata", {})
     text = (metadata.get("annotations") or {}).get(PERMIT_ANNOTATION, "")
     name, _, rest = str(text).partition("/")
     uid, _, token = rest.partition("/")
-    for pod in wish.observed.pods_of("broker"):
-        if uid and (pod.name, pod.uid) == (name, uid) and pod.spared != token:
-            return Permit(name, uid, token), pod
-    return None
+    return Permit(name, uid, token)
 
 
 def take(wish: Wish, pod: Pod) -> TakePermit:

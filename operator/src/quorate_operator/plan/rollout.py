@@ -1,53 +1,46 @@
 """Which broker is restarted next, and why not yet. Pure, and computed anew in every pass.
 
-    down and outdated    at once: what does not run cannot be harmed
-    others               one at a time, through the gate, by permit; the leader last, after it has
-                         handed the lead over
+    outdated, container does not run   at once: nothing can be taken away
+    outdated, runs, serves nobody      one at a time, by permit, without the gate: it is needed for
+                                       nothing now, but it may be on its way back into the quorum,
+                                       so the next goes only once the one before answers again
+    others                             one at a time, by permit, through the gate; the leader last,
+                                       after it has handed the lead over
 
-A pod is outdated when it was made from an older template than the StatefulSet's, or when its broker
-says that only a restart brings it to the settings of the cluster (`config.py`). Nothing is
-remembered: an operator that was killed anywhere looks again and goes on.
+One whose volume is to be another one goes like those that serve, whatever it does: what is on the
+volume goes with it. Nothing is remembered: an operator that was killed anywhere looks again and
+goes on.
 
-Read next: `gate.py`, `permit.py`.
+Read next: `outdated.py` for which, `gate.py`, `permit.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
+import datetime
+from typing import Final
 
-from quorate_operator.facts import Json, Pod
-from quorate_operator.names import (
-    APPROVED_ANNOTATION,
-    CONFIG_HASH_ANNOTATION,
-    RESTART_ANNOTATION,
-    node_id,
-)
+from quorate_operator.facts import Pod
+from quorate_operator.model_base import seconds
+from quorate_operator.model_lifecycle import DEFAULT_TIMEOUT_PER_NODE
+from quorate_operator.names import APPROVED_ANNOTATION, node_id
 from quorate_operator.plan import (
     config,
     gate,
     identity,
     leadership,
     levels,
+    outdated,
     permit,
     size,
+    volumes,
     windows,
 )
-from quorate_operator.plan.actions import Action, Restart, Transfer
+from quorate_operator.plan.actions import Replace, Restart, Step, Transfer
 from quorate_operator.plan.blocked import Blocked, Reason
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
-from quorate_operator.reading import canonical
-
-
-class Why(enum.StrEnum):
-    """The closed list of reasons for a restart; each restart has one event with it."""
-
-    IMAGE = "ImageChanged"
-    CONFIG = "ConfigChanged"
-    RESOURCES = "ResourcesChanged"
-    REQUESTED = "RestartRequested"
-    TEMPLATE = "TemplateChanged"
+from quorate_operator.plan.outdated import Why
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,65 +49,139 @@ class Rollout:
 
     remaining: tuple[tuple[str, Why], ...] = ()
     """Pods that run with something older, each with what changed."""
-    steps: tuple[Action, ...] = ()
+    steps: tuple[Step, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     risks: tuple[str, ...] = ()
     current: str = ""
     """The pod whose turn it is."""
 
 
+PATIENT: Final = frozenset({Reason.APPROVAL, Reason.WINDOW, Reason.BUDGET})
+"""What is waited for on purpose, for however long."""
+
+
 def look(wish: Wish, lead: Leadership) -> Rollout:
     """The restarts as they stand now."""
-    outdated = _outdated(wish, lead)
-    granted = permit.held(wish)
-    remaining = tuple((pod.name, why) for pod, why in outdated)
-    if wish.spec.paused or wish.spec.hibernate or wish.spec.update_strategy.type == "OnDelete":
-        return Rollout(remaining)
-    down = [(pod, why) for pod, why in outdated if not _serves(wish, pod)]
-    if down:
-        steps = tuple(
-            Restart(pod.name, pod.uid, pod.resource_version, why)
-            for pod, why in down
-            if not pod.terminating
-        )
-        return Rollout(remaining, steps, current=down[0][0].name)
-    if granted is not None and granted[1].name not in dict(remaining):
-        # Nothing is to be changed about it any more.
-        return Rollout(remaining, () if granted[1].terminating else (permit.spare(granted[0]),))
-    if not outdated:
+    older = outdated.look(wish, lead)
+    found = dataclasses.replace(
+        _turn(wish, lead, older), remaining=tuple((pod.name, why) for pod, why in older)
+    )
+    if not found.current or found.steps or any(one.reason in PATIENT for one in found.blocked):
+        return found
+    late = (Blocked(Reason.TIMEOUT, found.current),) if _is_late(wish, found.current) else ()
+    return dataclasses.replace(found, blocked=(*found.blocked, *late))
+
+
+def _is_off(wish: Wish) -> bool:
+    spec = wish.spec
+    return spec.paused or spec.hibernate or spec.update_strategy.type == "OnDelete"
+
+
+def _turn(wish: Wish, lead: Leadership, older: list[tuple[Pod, Why]]) -> Rollout:
+    """Whose turn it is, and the next step."""
+    if _is_off(wish):
         return Rollout()
-    pod, why = _next(outdated, lead, granted[1] if granted else None)
+    granted = permit.held(wish)
+    down = [(pod, why) for pod, why in older if _is_down(wish, pod) and not pod.terminating]
+    if down:
+        return _fallen(wish, lead, down, granted)
+    if granted is not None and granted[1].name not in {pod.name for pod, _ in older}:
+        # Nothing is to be changed about it any more.
+        return Rollout(steps=() if granted[1].terminating else (permit.spare(granted[0]),))
+    if not older:
+        return Rollout()
+    pod, why = _next(older, lead, granted[1] if granted else None)
     found = _one(wish, lead, pod, why, granted=granted is not None)
-    return dataclasses.replace(found, remaining=remaining, current=pod.name)
+    return dataclasses.replace(found, current=pod.name)
+
+
+def _is_late(wish: Wish, pod: str) -> bool:
+    """By the status, which says since when it is this pod's turn."""
+    told = wish.previous.rollout
+    if told is None or told.current != pod or told.current_since is None:
+        return False
+    wanted = wish.spec.update_strategy.timeout_per_node or DEFAULT_TIMEOUT_PER_NODE
+    since = datetime.datetime.fromisoformat(told.current_since)
+    return wish.observed.now - since > datetime.timedelta(seconds=seconds(wanted))
+
+
+def _fallen(
+    wish: Wish,
+    lead: Leadership,
+    down: list[tuple[Pod, Why]],
+    granted: tuple[permit.Permit, Pod] | None,
+) -> Rollout:
+    """The next step for brokers that serve nobody."""
+    idle = [one for one in down if one[0].idle]
+    if idle:
+        steps = tuple(Restart(pod.name, pod.uid, pod.resource_version, why) for pod, why in idle)
+        return Rollout(steps=steps, current=idle[0][0].name)
+    if granted is not None:
+        for pod, why in down:
+            if pod.uid == granted[1].uid:
+                step = Restart(pod.name, pod.uid, pod.resource_version, why)
+                return Rollout(steps=(step,), current=pod.name)
+        if granted[1].terminating:
+            blocked = (Blocked(Reason.BROKER_DOWN, granted[1].name),)
+            return Rollout(blocked=blocked, current=down[0][0].name)
+        return Rollout(steps=(permit.spare(granted[0]),), current=down[0][0].name)
+    before = permit.used(wish)
+    if before and not _is_through(wish, lead, before):
+        blocked = (Blocked(Reason.BROKER_DOWN, before),)
+        return Rollout(blocked=blocked, current=down[0][0].name)
+    return Rollout(steps=(permit.take(wish, down[0][0]),), current=down[0][0].name)
+
+
+def _is_through(wish: Wish, lead: Leadership, name: str) -> bool:
+    """Whether what was taken down before is back, or has failed in a way that waiting mends not."""
+    pods = {pod.name: pod for pod in wish.observed.pods_of("broker")}
+    pod = pods.get(name)
+    if pod is None:
+        return False
+    if pod.terminating or name in {one.name for one, _ in outdated.look(wish, lead)}:
+        return True  # by somebody else's hand; it has its own turn
+    return bool(pod.idle and pod.trouble) or pod.ready or name in wish.observed.views
 
 
 def wanted(wish: Wish) -> bool:
     """Whether something may be restarted in this pass: then the leader has to be asked first."""
-    if wish.spec.paused or wish.spec.hibernate or wish.spec.update_strategy.type == "OnDelete":
+    if _is_off(wish):
         return False
-    return bool(_outdated(wish, leadership.read(wish))) or permit.held(wish) is not None
+    return bool(outdated.look(wish, leadership.read(wish))) or permit.held(wish) is not None
 
 
 def _one(wish: Wish, lead: Leadership, pod: Pod, why: Why, *, granted: bool) -> Rollout:
-    """The next step for a broker that serves."""
+    """The next step for a broker that serves, or that would lose what it holds."""
     number = node_id("broker", pod.ordinal)
     risks = gate.risks(wish.survey, number)
+    claim = volumes.given_up(wish, pod)
+    if why is not Why.VOLUME and claim is not None and not claim.terminating:
+        claim = None  # later: another image does not wait for what may hold up another volume
     blocked = (
         *_consent(wish, lead),
         *levels.too_old(wish, lead, wish.image("broker")),
         *gate.closed(wish, lead, pod),
     )
-    if blocked or pod.terminating:
-        return Rollout(blocked=blocked, risks=risks)
+    if claim is not None:
+        blocked += volumes.closed(wish, lead, pod)
+    if wish.waits_for:
+        blocked += (Blocked(Reason.BUDGET, wish.waits_for),)
+    stuck = claim is not None and pod.stranded_since is not None
+    if blocked or (pod.terminating and not stuck):
+        return Rollout(blocked=tuple(dict.fromkeys(blocked)), risks=risks)
     leads = lead.claim is not None and lead.claim.node_id == number
     alone = size.effective(wish) == 1
-    step: Action
+    step: Step
     if leads and not alone and wish.spec.update_strategy.leader == "Transfer":
         step = Transfer(pod.name, _successor(wish, lead, number))
-    elif granted:
-        step = Restart(pod.name, pod.uid, pod.resource_version, why)
-    else:
+    elif not granted:
         step = permit.take(wish, pod)
+    else:
+        step = Restart(pod.name, pod.uid, pod.resource_version, why)
+        if claim is not None and not claim.terminating:
+            step = Replace(
+                step, claim.name, claim.uid, claim.resource_version, force=pod.terminating
+            )
     return Rollout(steps=(step,), risks=risks)
 
 
@@ -138,15 +205,14 @@ def _consent(wish: Wish, lead: Leadership) -> tuple[Blocked, ...]:
     return tuple(found)
 
 
-def _next(
-    outdated: list[tuple[Pod, Why]], lead: Leadership, granted: Pod | None
-) -> tuple[Pod, Why]:
-    """Whoever has the permit; else by node id, the leader last."""
+def _next(older: list[tuple[Pod, Why]], lead: Leadership, granted: Pod | None) -> tuple[Pod, Why]:
+    """Whoever has the permit; else by node id, the leader last, other volumes after all else."""
     leader = lead.claim.node_id if lead.claim else 0
     return min(
-        outdated,
+        older,
         key=lambda one: (
             granted is None or one[0].uid != granted.uid,
+            one[1] is Why.VOLUME,
             node_id("broker", one[0].ordinal) == leader,
             one[0].ordinal,
         ),
@@ -155,50 +221,20 @@ def _next(
 
 def _successor(wish: Wish, lead: Leadership, leader: int) -> int:
     """Another one, best one that is not restarted for this change any more."""
-    outdated = {pod.ordinal for pod, _ in _outdated(wish, lead)}
+    older = {pod.ordinal for pod, _ in outdated.look(wish, lead)}
     others = [n for n in range(1, size.effective(wish) + 1) if n != leader]
-    return min(others, key=lambda number: (number - 1 in outdated, number))
+    return min(others, key=lambda number: (number - 1 in older, number))
 
 
-def _serves(wish: Wish, pod: Pod) -> bool:
-    """Whether a restart could take something away from somebody.
+def _is_down(wish: Wish, pod: Pod) -> bool:
+    """Whether a restart takes nothing away from anybody.
 
-    What is stored in a pod without a volume goes with it, however it feels.
+    What is stored in a pod without a volume goes with it, however it feels; and so does what is on
+    a volume that is to be another one.
     """
     if wish.spec.storage.type == "ephemeral" and identity.recorded(wish):
-        return True
+        return False
+    if volumes.given_up(wish, pod) is not None:
+        return False
     view = wish.observed.views.get(pod.name)
-    return pod.ready or (view is not None and bool(view.cluster_id))
-
-
-def _outdated(wish: Wish, lead: Leadership) -> list[tuple[Pod, Why]]:
-    workload = wish.workload("broker")
-    status = workload.get("status") or {}
-    current = status.get("updateRevision")
-    generation = workload.get("metadata", {}).get("generation", 0)
-    if not current or status.get("observedGeneration", generation) != generation:
-        return []  # Kubernetes has not looked at our last change yet
-    behind = config.restarting(wish, lead)
-    found = []
-    for pod in sorted(wish.observed.pods_of("broker"), key=lambda one: one.ordinal):
-        if pod.ordinal >= size.effective(wish):
-            continue
-        if pod.revision not in ("", current):
-            found.append((pod, _why(pod, workload["spec"]["template"])))
-        elif pod.name in behind:
-            found.append((pod, Why.CONFIG))
-    return found
-
-
-def _why(pod: Pod, template: Json) -> Why:
-    annotations = template.get("metadata", {}).get("annotations") or {}
-    container = template["spec"]["containers"][0]
-    if pod.image != container.get("image"):
-        return Why.IMAGE
-    if pod.config_hash != annotations.get(CONFIG_HASH_ANNOTATION, ""):
-        return Why.CONFIG
-    if pod.restart != annotations.get(RESTART_ANNOTATION, ""):
-        return Why.REQUESTED
-    if pod.resources != canonical(container.get("resources")):
-        return Why.RESOURCES
-    return Why.TEMPLATE
+    return not pod.ready and (view is None or not view.cluster_id)

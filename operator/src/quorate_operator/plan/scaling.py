@@ -5,8 +5,8 @@
     no pod, retention Delete ---mark the claim---> marked ---delete---> gone
 
 Each arrow is one step of one pass, and each is taken only on what the leader says in that pass.
-Called off (`replicas` is raised again), a draining broker is recommissioned, and a marked claim is
-unmarked before a broker is started over it.
+Called off (`replicas` is raised again), a draining broker is recommissioned, one that has left is
+readmitted, and a marked claim is unmarked before a broker is started over it.
 
 Read next: `size.py`.
 """
@@ -19,7 +19,13 @@ from collections.abc import Iterator
 from quorate_operator.facts import VolumeClaim
 from quorate_operator.names import node_id
 from quorate_operator.plan import identity, size
-from quorate_operator.plan.actions import Action, Decommission, DeleteVolume, MarkDrained
+from quorate_operator.plan.actions import (
+    Action,
+    Decommission,
+    DeleteVolume,
+    MarkDrained,
+    Readmit,
+)
 from quorate_operator.plan.blocked import Blocked, Reason
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
@@ -53,9 +59,19 @@ def leaving(wish: Wish) -> range:
     return range(wish.spec.replicas + 1, size.effective(wish) + 1)
 
 
-def _calls(wish: Wish, lead: Leadership) -> Iterator[Decommission]:
-    members = lead.view.members if lead.view else ()
-    for member in members:
+def _calls(wish: Wish, lead: Leadership) -> Iterator[Decommission | Readmit]:
+    if lead.view is None:
+        return
+    pods = {node_id("broker", one.ordinal): one for one in wish.observed.pods_of("broker")}
+    for number in lead.view.departed:
+        pod = pods.get(number)
+        if number > wish.spec.replicas:
+            continue
+        if pod is None or pod.terminating:
+            yield Readmit(wish.names.broker_pod(number), "", "", number)
+        else:
+            yield Readmit(pod.name, pod.uid, pod.resource_version, number)
+    for member in lead.view.members:
         # Also one whose pod went just as it came in: nobody else would ever take it off the list.
         surplus = member.node_id > wish.spec.replicas
         if member.draining != surplus:

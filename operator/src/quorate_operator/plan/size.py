@@ -22,14 +22,29 @@ from quorate_operator.plan.inputs import Wish
 def standing(wish: Wish) -> int:
     """The largest number that any record names: an edited record starts no removal by itself.
 
-    0 when there never was a StatefulSet.
+    When there never was a StatefulSet, what kept volumes say; without any, 0.
     """
     workload = wish.workload("broker")
     annotations = workload.get("metadata", {}).get("annotations") or {}
-    return max(
+    known = max(
         _number(annotations.get(BROKERS_ANNOTATION)),
         _number(workload.get("spec", {}).get("replicas")),
         wish.previous.effective_replicas or 0,
+    )
+    return known or _kept(wish)
+
+
+def _kept(wish: Wish) -> int:
+    """A cluster made anew over its volumes begins with the brokers that it had: fewer may be too
+    few for a majority. Those that are not asked for any more leave as always."""
+    recorded = identity.recorded(wish)
+    return max(
+        (
+            one.ordinal + 1
+            for one in wish.observed.volumes
+            if recorded and one.cluster_id == recorded and not one.drained and not one.terminating
+        ),
+        default=0,
     )
 
 

@@ -8,6 +8,7 @@ Read next: `conditions.py`, `leadership.py` for the leader, `nodes.py` for the n
 
 from __future__ import annotations
 
+from quorate_operator import VERSION
 from quorate_operator.names import selector_text
 from quorate_operator.plan import (
     addresses,
@@ -19,6 +20,8 @@ from quorate_operator.plan import (
     rollout,
     scaling,
     size,
+    summary,
+    volumes,
 )
 from quorate_operator.plan.conditions import MESSAGE_LIMIT, Passed, Verdict
 from quorate_operator.plan.inputs import Wish
@@ -34,23 +37,26 @@ from quorate_operator.status import (
     ListenerStatus,
     Pending,
     RolloutStatus,
+    StorageStatus,
 )
 
 
 def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
     """The whole status; equal to the previous one when nothing that matters changed."""
     lead = leadership.read(wish)
-    told = nodes.nodes(wish, lead)
+    restarts = rollout.look(wish, lead)
+    told = nodes.nodes(wish, lead, dict(restarts.remaining))
     brokers = [node for node in told if node.role == "broker"]
     flanking = [node for node in told if node.role == "flanking"]
     ready = sum(node.ready for node in brokers)
     leader, before = _leaders(wish, lead)
-    restarts = rollout.look(wish, lead)
     running = wish.observed.pods_of("broker")
-    verdicts = conditions.verdicts(wish, lead, brokers, passed)
+    dated = _dated(wish, conditions.verdicts(wish, lead, brokers, passed))
     return BrokerClusterStatus(
         observed_generation=wish.observed.generation,
-        conditions=_dated(wish, verdicts),
+        conditions=dated,
+        summary=_word(dated),
+        operator_version=VERSION,
         cluster_id=lead.cluster_id or None,
         version=image.rpartition(":")[2],
         metadata_version=_level(wish, lead),
@@ -68,17 +74,26 @@ def tell(wish: Wish, passed: Passed, image: str) -> BrokerClusterStatus:
         updated_replicas=len(running) - len(restarts.remaining),
         updated_text=f"{len(running) - len(restarts.remaining)}/{wish.spec.replicas}",
         rollout=_rollout(wish, lead, restarts),
+        storage=_storage(wish),
         blocked_by=_held(wish, lead, restarts, passed),
         listeners=_listeners(wish),
     )
 
 
+def _word(conditions: list[Condition]) -> str:
+    asleep = any(one.type == "Ready" and one.reason == "Hibernated" for one in conditions)
+    return summary.word({one.type: one.status for one in conditions}, asleep=asleep)
+
+
 def first(wish: Wish) -> BrokerClusterStatus:
     """Before anything was looked at or made: never Unknown, which some tools take for broken."""
-    verdict = Verdict("Ready", "False", "Provisioning", "The cluster is being set up.")
+    dated = _dated(
+        wish, [Verdict("Ready", "False", "Provisioning", "The cluster is being set up.")]
+    )
     return BrokerClusterStatus(
         observed_generation=wish.observed.generation,
-        conditions=_dated(wish, [verdict]),
+        conditions=dated,
+        summary=_word(dated),
         ready_text=f"0/{wish.spec.replicas}",
         replicas=0,
         ready_replicas=0,
@@ -102,15 +117,24 @@ def invalid(
         observed_generation=generation,
     )
     ordered = sorted([*kept, stalled], key=lambda one: one.type)
-    return previous.model_copy(update={"conditions": ordered})
+    return previous.model_copy(update={"conditions": ordered, "summary": _word(ordered)})
 
 
 def _rollout(wish: Wish, lead: Leadership, restarts: Rollout) -> RolloutStatus | None:
     if not restarts.remaining:
         return None
+    before, now = wish.previous.rollout or RolloutStatus(), stamp(wish.observed.now)
+    reasons = dict(restarts.remaining)
+    first = next(iter(reasons))
+    current = restarts.current or None
+    kept = before.current_since if current and before.current == current else None
     return RolloutStatus(
+        reason=reasons.get(restarts.current or first, reasons[first]),
+        started_at=(before.started_at or now) if wish.rolling else None,
         revision=rollout.revision(wish, lead) or None,
-        current=restarts.current or None,
+        current=current,
+        current_since=(kept or now) if current else None,
+        blocked_by=list(dict.fromkeys(one.reason for one in restarts.blocked)),
         remaining=[Pending(pod=pod, reason=why) for pod, why in restarts.remaining],
         accepted_risks=list(restarts.risks),
     )
@@ -122,9 +146,24 @@ def _level(wish: Wish, lead: Leadership) -> int | None:
     return told or wish.previous.metadata_version
 
 
+def _storage(wish: Wish) -> StorageStatus | None:
+    if wish.spec.storage.type == "ephemeral":
+        return None
+    return StorageStatus(
+        volumes=len(wish.observed.volumes),
+        resizing=volumes.resizing(wish)[:99],
+        replacing=volumes.replaced(wish)[:99],
+        orphaned=volumes.orphaned(wish)[:99],
+    )
+
+
 def _held(wish: Wish, lead: Leadership, restarts: Rollout, passed: Passed) -> list[Held]:
-    refused = config.refused(passed.config_refused)
-    several = (*restarts.blocked, *scaling.look(wish, lead).blocked, *refused)
+    several = (
+        *restarts.blocked,
+        *scaling.look(wish, lead).blocked,
+        *volumes.waits(wish),
+        *config.refused(passed.config_refused),
+    )
     return [
         Held(reason=one.reason, subject=one.subject[:253], message=one.sentence[:512])
         for one in several[:32]

@@ -5,20 +5,22 @@ from __future__ import annotations
 from quorate_operator.facts import DefaultImage, Subject
 from quorate_operator.model import BrokerClusterSpec
 from quorate_operator.names import RESTART_ANNOTATION
-from quorate_operator.plan import identity, leadership, quantity, size
+from quorate_operator.plan import gate, identity, leadership, quantity, size
 from quorate_operator.plan.inputs import Wish
 
 
 def subject(wish: Wish, default: DefaultImage) -> Subject:
+    lead = leadership.read(wish)
     return Subject(
         spec=_in_order(wish.spec),
         names=wish.names,
         uid=wish.observed.cluster["metadata"]["uid"],
         image=image(wish, default),
-        cluster_id=leadership.read(wish).cluster_id,
+        cluster_id=lead.cluster_id,
         claim_size=_claim_size(wish),
         brokers=size.effective(wish),
         operator=default.namespace,
+        disruptions=int(gate.could_lose_any(wish, lead)),
         restart=wish.annotation(RESTART_ANNOTATION),
     )
 
@@ -46,10 +48,13 @@ def image(wish: Wish, default: DefaultImage) -> str:
 
 
 def _claim_size(wish: Wish) -> str:
-    """Claim templates cannot be edited: keep the first size, the volumes grow one by one."""
+    """Claim templates cannot be edited: keep the first size, the volumes grow one by one.
+
+    Unless volumes may be replaced: then the StatefulSet is made anew for it (`volumes.py`).
+    """
     claims = wish.workload("broker").get("spec", {}).get("volumeClaimTemplates") or []
     wanted = wish.spec.storage.size
-    if not claims:
+    if not claims or wish.spec.storage.replace == "Guided":
         return wanted
     live = str(claims[0]["spec"]["resources"]["requests"]["storage"])
     return wanted if quantity.same(wanted, live) else live

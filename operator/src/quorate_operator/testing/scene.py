@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 from typing import Any
 
-from quorate_operator.facts import Claim, Member, Observed, Pod, View, VolumeClaim
+from quorate_operator.facts import Claim, KeptSpec, Member, Observed, Pod, View, VolumeClaim
 from quorate_operator.names import Key
 from quorate_operator.plan.inputs import Wish
 
@@ -43,6 +43,7 @@ class Scene:
             "terminating": False,
             "labelled_leader": False,
             "revision": "",
+            "idle": False,
             "trouble": "",
             "resource_version": f"v-{name}",
             "image": "quorate-broker:0.1.0",
@@ -50,6 +51,7 @@ class Scene:
             "restart": "",
             "resources": "{}",
             "spared": "",
+            "stranded_since": None,
         }
         return Pod(**(facts | other))
 
@@ -64,6 +66,9 @@ class Scene:
             "resource_version": f"v-data-{number}",
             "terminating": False,
             "drained": False,
+            "storage_class": "fast",
+            "bound": True,
+            "cluster_id": "id-1",
         }
         return VolumeClaim(**(facts | other))
 
@@ -104,8 +109,9 @@ class Scene:
             "volumes": (),
             "views": {},
             "now": self.now,
-        }
-        return Wish.parse(Observed(**(facts | observed)))
+        } | observed
+        kept = KeptSpec("orders-spec", "uid-spec", "v-spec", 1, facts["cluster"]["spec"])
+        return Wish.parse(Observed(**({"specs": (kept,)} | facts)))
 
     def views(self, *each: View) -> dict[str, View]:
         """Answers of broker-0, broker-1 and so on."""

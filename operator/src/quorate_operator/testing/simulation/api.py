@@ -13,7 +13,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from quorate_operator.kube import KINDS, KubeError
+from quorate_operator.facts import Survey
+from quorate_operator.kube import KINDS, KubeError, Only
 from quorate_operator.testing.objects import Json, ObjectKey, copied
 from quorate_operator.testing.simulation.cluster import Cluster, now_s
 from quorate_operator.testing.simulation.options import Trouble
@@ -30,8 +31,10 @@ class Life:
         self.late = (0, 0.0)
         """Before which effect it stands still, and for how long: it is sent afterwards."""
         self.kill: Callable[[], None] = lambda: None
-        self.asked_leader = 0
-        """Who led when the brokers were last asked."""
+        self.asked: Survey | None = None
+        """What the leader last answered."""
+        self.asked_s = 0.0
+        """When that was."""
         self.effects = 0
         """Calls that changed something: writes, and orders to brokers."""
         self.dies_after = 0
@@ -51,6 +54,9 @@ class Life:
         if number == self.effects + 1:
             self.paused_until_s = now_s() + seconds
             self.late = (0, 0.0)
+
+    def answered(self, found: Survey) -> None:
+        self.asked, self.asked_s = found, now_s()
 
     async def effect(self) -> None:
         """Something was changed just now."""
@@ -113,13 +119,14 @@ class Api:
         await self._done(silent=kind == "Lease")
         return answer
 
-    async def delete(
-        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str
-    ) -> None:
+    async def delete(self, kind: str, namespace: str, name: str, *, only: Only) -> None:
         plural = KINDS[kind][1]
         await self._write(f"delete {plural}/{name}")
-        self._cluster.store.expect((plural, namespace, name), uid, resource_version)
-        self._cluster.remove("operator", (plural, namespace, name))
+        key = (plural, namespace, name)
+        self._cluster.store.expect(key, only.uid, only.version)
+        if only.alone:
+            self._cluster.let_go(only.uid)
+        self._cluster.remove("operator", key, now=only.now)
         await self._done()
 
     async def create(self, manifest: Json) -> Json:

@@ -31,6 +31,8 @@ WANTED: Final = frozenset(
         "operator took a pod",
         "operator took a volume",
         "operator took a child",
+        "a volume was given up",
+        "the only copy",
         "controller took a pod",
         "drain took a pod",
         "node controller took a pod",
@@ -40,6 +42,8 @@ WANTED: Final = frozenset(
         "blocked: Unanswered",
         "blocked: Draining",
         "blocked: NotFormed",
+        "blocked: OnlyCopy",
+        "blocked: VolumeStuck",
     }
 )
 

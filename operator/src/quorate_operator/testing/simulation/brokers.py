@@ -20,7 +20,7 @@ from quorate_operator.admin import AdminError
 from quorate_operator.facts import Claim, Member, Partition, Standing, Survey, View
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.cluster import Cluster, now_s
-from quorate_operator.testing.simulation.options import Trouble
+from quorate_operator.testing.simulation.options import Options, Trouble
 from quorate_operator.testing.simulation.sharing import Shared
 
 NOBODY: Final = -1
@@ -44,7 +44,7 @@ class Process:
     began_with: str = ""
     """Of the shared settings, what it has read at its start alone."""
     retired: bool = False
-    """It has left the cluster; only another process on that disk may come in again."""
+    """It has left the cluster: it waits to be started again."""
 
 
 @dataclasses.dataclass
@@ -61,18 +61,21 @@ class Brokers:
     """All brokers of one cluster."""
 
     def __init__(
-        self, cluster: Cluster, source: random.Random, trouble: Trouble, partitions: int
+        self, cluster: Cluster, source: random.Random, trouble: Trouble, options: Options
     ) -> None:
         self._cluster = cluster
         self._random = source
         self._trouble = trouble
-        self._wanted_partitions = partitions
+        self._wanted_partitions = options.partitions
+        self._copies = options.copies
         self.formed = ""
         self.members: dict[int, str] = {}
         """Node id to the disk it was admitted with."""
         self.voters: dict[int, float] = {}
         """Members to when they vote: who comes is a learner until it has caught up."""
         self.draining: set[int] = set()
+        self.departed: set[int] = set()
+        """Decommissioned: nobody joins under these ids until they are taken back."""
         self.leader = NOBODY
         self.term = 0
         self.groups: dict[str, Group] = {}
@@ -149,6 +152,9 @@ class Brokers:
         self.leader, self.term = to, self.term + 1
 
     def decommission(self, node_id: int, *, leave: bool) -> None:
+        if node_id in self.departed and not leave:
+            self.departed.discard(node_id)
+            return
         if node_id not in self.members:
             raise AdminError(f"broker {node_id} is not known")
         if leave:
@@ -222,7 +228,8 @@ class Brokers:
     def _boot(self) -> None:
         for one in self.processes.values():
             if not one.up and one.boots_at_s <= now_s():
-                one.up, one.began_with = True, self.settings.at_start()
+                one.up, one.retired = True, False
+                one.began_with = self.settings.at_start()
             member = self.members.get(one.node_id) == one.disk
             serving = one.up and bool(self.formed) and member
             if "deletionTimestamp" not in one.pod["metadata"]:
@@ -242,7 +249,7 @@ class Brokers:
         self.voters = dict.fromkeys(up, 0.0)
         ids = sorted(up)
         for number in range(self._wanted_partitions):
-            size = min(len(ids), self._random.choice((1, 3, 3, 3)))
+            size = min(len(ids), self._random.choice(self._copies))
             replicas = self._random.sample(ids, size)
             self.groups[f"kafka/orders/{number}"] = Group(replicas, set(replicas), size)
 
@@ -271,7 +278,8 @@ class Brokers:
             return
         for one in self.processes.values():
             known = self.members.get(one.node_id)
-            if one.up and not one.retired and known != one.disk and self._random.random() < 0.3:
+            free = not one.retired and one.node_id not in self.departed
+            if one.up and free and known != one.disk and self._random.random() < 0.3:
                 if known is not None:
                     self._lost(one.node_id)
                 self.members[one.node_id] = one.disk
@@ -308,6 +316,7 @@ class Brokers:
                     self._move(group, node_id)
             if not self.holds(node_id) and self._random.random() < 0.3:
                 self.draining.discard(node_id)
+                self.departed.add(node_id)
                 self.members.pop(node_id, None)
                 self.voters.pop(node_id, None)
                 for one in self.processes.values():
@@ -355,6 +364,10 @@ class Brokers:
             unhealthy_reasons=(),
             config=dict(self.settings.values),
             config_version=self.settings.version,
+            under_replicated=any(
+                not set(group.replicas) <= group.in_sync for group in self.groups.values()
+            ),
+            departed=tuple(sorted(self.departed)),
         )
 
     def _standing(self, node_id: int) -> Standing | None:

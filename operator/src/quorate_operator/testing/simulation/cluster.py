@@ -15,17 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import random
 from collections.abc import Callable
 from typing import Final
 
 from quorate_operator.kube import KubeError
 from quorate_operator.names import CLUSTER_LABEL
+from quorate_operator.seams import stamp
 from quorate_operator.testing.objects import Json, ObjectKey, Objects
+from quorate_operator.testing.simulation.loop import VirtualClock
 
 NAMESPACE: Final = "shop"
 ZONES: Final = ("a", "b", "c")
 NODE_OF_VOLUME: Final = "volume.kubernetes.io/selected-node"
+GRACE: Final = datetime.timedelta(seconds=30)
+"""A pod that is deleted has to be gone after that."""
 
 
 @dataclasses.dataclass
@@ -91,20 +96,34 @@ class Cluster:
         store = self.events if plural == "events" else self.store
         return store.create(plural, manifest)
 
-    def remove(self, who: str, key: ObjectKey) -> None:
-        """A pod leaves in its own time, a volume when no pod uses it; anything else at once."""
+    def remove(self, who: str, key: ObjectKey, *, now: bool = False) -> None:
+        """A pod leaves in its own time, a volume when no pod uses it; anything else at once.
+
+        `now`: nobody waits for the pod's node to say that it has stopped.
+        """
         found = self.store.objects[key]
-        if "deletionTimestamp" in found["metadata"]:
+        if "deletionTimestamp" in found["metadata"] and not now:
             return
         for tell in self.taken:
             tell(who, found)
-        if key[0] == "pods" or (key[0] == "persistentvolumeclaims" and self.used(found)):
-            found["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
+        if now:
+            self.stopped(found)
+            self.store.delete(key)
+        elif key[0] == "pods" or (key[0] == "persistentvolumeclaims" and self.used(found)):
+            found["metadata"]["deletionTimestamp"] = stamp(VirtualClock().now() + GRACE)
             self.store.touched(key)
             if key[0] == "pods":
                 self.stopping(found)
         else:
             self.store.delete(key)
+
+    def let_go(self, owner: str) -> None:
+        """What it owns has no owner any more."""
+        for key, found in self.store.objects.items():
+            owners = found["metadata"].get("ownerReferences")
+            if owners and owners[0]["uid"] == owner:
+                del found["metadata"]["ownerReferences"]
+                self.store.touched(key)
 
     def used(self, claim: Json) -> bool:
         """By a pod that runs or is about to."""

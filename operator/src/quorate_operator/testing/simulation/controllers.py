@@ -12,6 +12,7 @@ import json
 import zlib
 from typing import Any, Final
 
+from quorate_operator.seams import stamp
 from quorate_operator.testing.objects import Json, copied
 from quorate_operator.testing.simulation.cluster import (
     NAMESPACE,
@@ -21,6 +22,7 @@ from quorate_operator.testing.simulation.cluster import (
     is_ready,
     now_s,
 )
+from quorate_operator.testing.simulation.loop import VirtualClock
 
 NOTICED_S: Final = 10.0
 """A node that is silent for so long is not ready."""
@@ -116,6 +118,8 @@ class Controllers:
             for one in self._cluster.objects("pods")
             if one["metadata"]["name"].rpartition("-")[0] == name
         ]
+        for pod in pods:
+            self._adopt(workload, pod)
         self._tell(workload, revision, pods)
         wanted = {f"{name}-{n}" for n in range(spec["replicas"])}
         names = {one["metadata"]["name"] for one in pods}
@@ -145,20 +149,35 @@ class Controllers:
             workload["status"] = status
             self._cluster.touch("statefulsets", workload["metadata"]["name"])
 
-    def _make(self, name: str, workload: Json, revision: str) -> None:
-        spec = workload["spec"]
-        template = copied(spec["template"])
-        for claim in spec.get("volumeClaimTemplates", []):
+    def _adopt(self, workload: Json, pod: Json) -> None:
+        """One that nobody owns; and one that waits for a volume gets its claim."""
+        if "ownerReferences" not in pod["metadata"]:
+            pod["metadata"]["ownerReferences"] = [_owner(workload)]
+            self._cluster.touch("pods", pod["metadata"]["name"])
+        if not pod["spec"].get("nodeName") and "deletionTimestamp" not in pod["metadata"]:
+            self._has_claims(pod["metadata"]["name"], workload)
+
+    def _has_claims(self, name: str, workload: Json) -> bool:
+        """Made now where there are none. False: one is still on its way out."""
+        for claim in workload["spec"].get("volumeClaimTemplates", []):
             claim_name = f"{claim['metadata']['name']}-{name}"
-            if self._cluster.find("persistentvolumeclaims", claim_name) is None:
+            found = self._cluster.find("persistentvolumeclaims", claim_name)
+            if found is None:
                 self._cluster.create("persistentvolumeclaims", _claim(claim, claim_name))
-        owner = {"kind": "StatefulSet", "uid": workload["metadata"]["uid"]}
+            elif "deletionTimestamp" in found["metadata"]:
+                return False
+        return True
+
+    def _make(self, name: str, workload: Json, revision: str) -> None:
+        if not self._has_claims(name, workload):
+            return
+        template = copied(workload["spec"]["template"])
         metadata = {
             **template["metadata"],
             "labels": {**template["metadata"]["labels"], "controller-revision-hash": revision},
             "name": name,
             "namespace": NAMESPACE,
-            "ownerReferences": [owner],
+            "ownerReferences": [_owner(workload)],
         }
         status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}]}
         self._cluster.create(
@@ -237,13 +256,18 @@ class Controllers:
             self._cluster.touch("persistentvolumeclaims", claim["metadata"]["name"])
 
     def _unschedulable(self, pod: Json) -> None:
-        conditions = [
+        if any(one["type"] == "PodScheduled" for one in pod["status"]["conditions"]):
+            return
+        pod["status"]["conditions"] = [
             {"type": "Ready", "status": "False"},
-            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"},
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "lastTransitionTime": stamp(VirtualClock().now()),
+            },
         ]
-        if pod["status"]["conditions"] != conditions:
-            pod["status"]["conditions"] = conditions
-            self._cluster.touch("pods", pod["metadata"]["name"])
+        self._cluster.touch("pods", pod["metadata"]["name"])
 
     def _start(self, pod: Json) -> None:
         if self._random.random() < 0.5:
@@ -274,6 +298,10 @@ class Controllers:
 def node_port(name: str) -> int:
     """The same for the same Service, always."""
     return 30000 + zlib.crc32(name.encode()) % 2768
+
+
+def _owner(workload: Json) -> Json:
+    return {"kind": "StatefulSet", "uid": workload["metadata"]["uid"]}
 
 
 def _key(pod: Json) -> tuple[str, str, str]:

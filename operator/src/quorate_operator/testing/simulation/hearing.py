@@ -74,7 +74,7 @@ class ModelAdmin:
         if not await self._reached(host) or self._brokers.leader == NOBODY:
             return None
         found = self._brokers.survey()
-        self._life.asked_leader = found.leader.node_id
+        self._life.answered(found)
         await self._life.pass_time()
         return found
 

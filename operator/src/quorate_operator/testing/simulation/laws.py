@@ -3,7 +3,9 @@
 1. Never two brokers down by the operator's hand.
 2. Nor one while another was already seen down by the very look that decided it (the budget).
 3. A broker that leads is not taken down: it hands over first.
-4. No pod goes for good, no volume is deleted, before its broker has left; nobody's last copy goes.
+4. No pod goes for good, no volume is deleted, before its broker has left; or, of a volume that is
+   given up for an empty one, before the leader has just said that all of it is elsewhere too.
+   Nobody's last copy goes.
 5. The number of flanking nodes that an autoscaler sets is never lowered by anybody else.
 6. The epoch in the status never goes back, never names two, and is never older than what this
    operator had heard when its pass began.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from quorate_operator.facts import Survey
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.brokers import Brokers
 from quorate_operator.testing.simulation.cluster import Cluster, is_ready, now_s
@@ -38,8 +41,10 @@ class Laws:
         """When the operator that writes now last looked at the pods."""
         self.heard_term = 0
         """The highest term that it was being told when its pass began."""
-        self.asked_leader = 0
-        """Who led when it last asked; it acts on no older answer."""
+        self.asked: Survey | None = None
+        """What the leader said when it last asked; it acts on no older answer."""
+        self.asked_s = 0.0
+        """When that was."""
         self.breach = ""
         """The first law that was broken, and how."""
         self.stop: Callable[[], object] = lambda: None
@@ -87,7 +92,8 @@ class Laws:
         ]
         if down:
             self.broken(f"{name} was taken down although {down} were seen to be down")
-        if node_id == self.asked_leader == self._brokers.leader and len(self._brokers.members) > 1:
+        leader = self.asked.leader.node_id if self.asked else 0
+        if node_id == leader == self._brokers.leader and len(self._brokers.members) > 1:
             self.broken(f"{name} was taken down although it led")
         self._taken_down[node_id] = name
         if self._cluster.claim_of(pod) is None:
@@ -100,6 +106,8 @@ class Laws:
         return is_ready(pod) or (self._cluster.claim_of(pod) is None and member)
 
     def _is_wanted(self, name: str) -> bool:
+        if _broker(name) in self._brokers.departed:
+            return False
         workload = self._cluster.find("statefulsets", name.rpartition("-")[0])
         ordinal = int(name.rpartition("-")[2])
         return workload is not None and ordinal < workload["spec"]["replicas"]
@@ -118,9 +126,26 @@ class Laws:
         return workload is not None and not workload["spec"]["replicas"]
 
     def _volume(self, node_id: int, name: str) -> None:
+        if self.stays(name):
+            self._given_up(node_id, name)
+            return
         held = self._brokers.holds(node_id)
         if node_id in self._brokers.members or held:
             self.broken(f"{name} was deleted while its broker was a member, holding {held}")
+
+    def stays(self, name: str) -> bool:
+        """Whether the broker of that pod or volume is a member, and is not asked to leave."""
+        node_id = _broker(name)
+        return node_id in self._brokers.members and node_id not in self._brokers.draining
+
+    def _given_up(self, node_id: int, name: str) -> None:
+        """For an empty one: its broker stays, and the others fill it."""
+        if self.asked is None or self.asked_s < self.looked_s:
+            self.broken(f"{name} was given up, and the leader had not been asked")
+            return
+        for one in self.asked.partitions:
+            if node_id in one.replicas and not set(one.in_sync) - {node_id}:
+                self.broken(f"{name} was given up with the only copy of {one.path}")
 
     def _last_copies(self, node_id: int, name: str) -> None:
         for path in self._brokers.holds(node_id):
@@ -138,13 +163,12 @@ class Laws:
                 self._unready_since.setdefault(key[2], now_s())
         elif key[2] == "orders-flanking" and key[0] == "statefulsets":
             self._scaled(found, gone=what == "DELETED")
-        elif key[0] == "statefulsets" and what == "DELETED":
-            self._unready_since.clear()
-            self._taken_down.clear()
         elif key[0] == "brokerclusters" and what == "MODIFIED":
             self._status(found)
         elif key[0] == "brokerclusters":
             self._leader = (0, 0)
+            self._unready_since.clear()
+            self._taken_down.clear()
 
     def _scaled(self, workload: Json, *, gone: bool) -> None:
         before = self._flanking

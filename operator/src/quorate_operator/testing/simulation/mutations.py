@@ -13,11 +13,13 @@ from typing import Any, Final, Protocol
 
 from quorate_operator import workers
 from quorate_operator.facts import Pod
-from quorate_operator.plan import children, gate, leadership, permit, rollout, size
+from quorate_operator.kube import Only
+from quorate_operator.plan import children, gate, leadership, permit, rollout, size, volumes
 from quorate_operator.plan.actions import Restart, Transfer
 from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
-from quorate_operator.plan.rollout import Rollout, Why
+from quorate_operator.plan.outdated import Why
+from quorate_operator.plan.rollout import Rollout
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation import people
 from quorate_operator.testing.simulation.api import Api
@@ -74,6 +76,11 @@ def _no_lending(patch: Patch) -> None:
     patch.setattr(children, "handed_over", lambda *_: ())
 
 
+def _no_look_for_copies(patch: Patch) -> None:
+    """A volume is given up whatever is on it alone."""
+    patch.setattr(volumes, "closed", lambda *_: ())
+
+
 def no_preconditions(patch: Patch) -> None:
     """A write is made onto whatever is there, whatever was looked at.
 
@@ -81,8 +88,9 @@ def no_preconditions(patch: Patch) -> None:
     """
     delete, merge = Api.delete, Api.merge
 
-    async def any_delete(api: Api, kind: str, namespace: str, name: str, **_: str) -> None:
-        await delete(api, kind, namespace, name, uid="", resource_version="")
+    async def any_delete(api: Api, kind: str, namespace: str, name: str, *, only: Only) -> None:
+        whatever = dataclasses.replace(only, uid="", version="")
+        await delete(api, kind, namespace, name, only=whatever)
 
     async def any_merge(api: Api, kind: str, namespace: str, name: str, body: Json) -> Json:
         metadata = {k: v for k, v in body["metadata"].items() if k != "resourceVersion"}
@@ -107,4 +115,5 @@ MUTATIONS: Final = {
     "no_fence": Mutation(_no_fence, STALE),
     "no_drain": Mutation(_no_drain, (People.changes_the_number,)),
     "no_lending": Mutation(_no_lending, SCALED),
+    "no_look_for_copies": Mutation(_no_look_for_copies, (People.wants_other_volumes,)),
 }

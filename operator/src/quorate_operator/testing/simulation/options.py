@@ -19,8 +19,12 @@ class Options:
     replicas: int = 3
     flanking: int = 0
     partitions: int = 4
+    copies: tuple[int, ...] = (1, 3, 3, 3)
+    """How many replicas a partition has is one of these."""
     storage: str = "persistent"
     when_scaled: str = "Retain"
+    unbind_after: str = ""
+    """Empty: no volume is given up by itself."""
     local_volumes: bool = True
     """A volume stands on one node, and its pod with it."""
     nodes: int = 4
@@ -56,6 +60,7 @@ def draw(dice: random.Random) -> Options:
         partitions=dice.randint(1, 6),
         storage=dice.choice(("persistent",) * 6 + ("ephemeral",)),
         when_scaled=dice.choice(("Retain", "Delete")),
+        unbind_after=dice.choice(("", "", "90s")),
         local_volumes=dice.random() < 0.7,
         nodes=dice.choice((3, 4, 6)),
         storm_s=dice.choice((120.0, 240.0)),

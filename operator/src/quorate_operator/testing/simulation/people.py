@@ -13,11 +13,17 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from quorate_operator.names import Key
+from quorate_operator.names import UNBIND_ANNOTATION, Key
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation import options
 from quorate_operator.testing.simulation.brokers import Brokers
-from quorate_operator.testing.simulation.cluster import NAMESPACE, Cluster, Node, now_s
+from quorate_operator.testing.simulation.cluster import (
+    NAMESPACE,
+    Cluster,
+    Node,
+    is_ready,
+    now_s,
+)
 from quorate_operator.testing.simulation.process import Operator
 from quorate_operator.testing.simulation.sharing import NEEDS_RESTART
 
@@ -126,6 +132,29 @@ class People:
             return False
         size = int(self.spec["storage"]["size"].removesuffix("Gi")) + 1
         return self.edit(storage={**self.spec["storage"], "size": f"{size}Gi"})
+
+    def wants_other_volumes(self) -> bool:
+        """Of another class: each broker gets an empty one, one after the other."""
+        if self.spec["storage"]["type"] == "ephemeral":
+            return False
+        wanted = {"class": self.random.choice(("slow", "fast")), "replace": "Guided"}
+        return self.edit(storage={**self.spec["storage"], **wanted})
+
+    def gives_up_a_stuck_volume(self) -> bool:
+        """`kubectl quorate unbind`, of a broker that does not run now."""
+        stuck = [
+            claim["metadata"]["uid"]
+            for pod in self.cluster.objects("pods")
+            if (claim := self.cluster.claim_of(pod)) and not is_ready(pod)
+        ]
+        if stuck:
+            annotations = self.resource["metadata"]["annotations"]
+            annotations[UNBIND_ANNOTATION] = self.random.choice(stuck)
+            self.cluster.touch("brokerclusters", KEY.name)
+        return bool(stuck)
+
+    def changes_the_budget_of_disruptions(self) -> bool:
+        return self.edit(disruption={"pdb": self.random.choice(("Auto", "None"))})
 
     def pauses_or_resumes(self) -> bool:
         return self.edit(paused=not self.spec.get("paused", False))
@@ -325,6 +354,9 @@ DEEDS: Final[tuple[Deed, ...]] = (
     People.changes_the_number,
     People.changes_the_flanking,
     People.grows_the_volumes,
+    People.wants_other_volumes,
+    People.gives_up_a_stuck_volume,
+    People.changes_the_budget_of_disruptions,
     People.pauses_or_resumes,
     People.hibernates_or_wakes,
     People.asks_for_a_restart,

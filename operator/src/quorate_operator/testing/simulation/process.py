@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from quorate_operator import handlers, model
 from quorate_operator.admin import Admin
+from quorate_operator.budget import Budget
 from quorate_operator.facts import DefaultImage, Pod, View
 from quorate_operator.kube import KubeError
 from quorate_operator.lease import Lease, LeaseLost
@@ -103,7 +104,9 @@ class Operator:
     async def _active(self) -> None:
         sources, admin = self._brokers.connect(self.life)
         image = DefaultImage("quorate-broker", "0.1.0")
-        reconciler = Reconciler(self.api, admin, image, loop.VirtualClock())
+        budget = Budget()
+        budget.begin_with(self._cluster.objects(model.PLURAL))
+        reconciler = Reconciler(self.api, admin, image, loop.VirtualClock(), budget)
         async with asyncio.TaskGroup() as group:
             workers = Workers(group, _Told(self, reconciler), sources, loop.VirtualClock(), LIMITS)
 

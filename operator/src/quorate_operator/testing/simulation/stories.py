@@ -86,10 +86,29 @@ def _larger_volumes(world: World) -> None:
     world.people.edit(storage={**world.people.spec["storage"], "size": "2Gi"})
 
 
+def _other_volumes(world: World) -> None:
+    wanted = {"class": "fast", "replace": "Guided"}
+    world.people.edit(storage={**world.people.spec["storage"], **wanted})
+
+
+def _fewer_and_more_brokers(world: World) -> None:
+    """Again as many, when those that are to go have gone or are about to."""
+    _fewer_brokers(world)
+    asyncio.get_running_loop().call_later(20.0, _more_brokers, world)
+
+
 def _a_volume_is_lost(world: World) -> None:
     world.brokers.lose(2)
     world.cluster.store.delete(("persistentvolumeclaims", NAMESPACE, "data-orders-broker-1"))
     world.cluster.remove("somebody", ("pods", NAMESPACE, "orders-broker-1"))
+
+
+def _it_is_made_anew(world: World) -> None:
+    """Under the same name, over its volumes, for fewer brokers than these hold."""
+    spec = {**world.people.spec, "replicas": 3}
+    metadata = {"name": KEY.name, "namespace": KEY.namespace, "annotations": {}}
+    _it_is_deleted(world)
+    world.cluster.store.put("brokerclusters", {"metadata": metadata, "spec": spec})
 
 
 def _it_is_deleted(world: World) -> None:
@@ -107,7 +126,10 @@ STORIES: Final = {
     "scale_out": Story(_more_brokers),
     "scale_in": Story(_fewer_brokers, Options(replicas=5, when_scaled="Delete")),
     "growth": Story(_larger_volumes),
+    "other_volumes": Story(_other_volumes, Options(copies=(3,))),
+    "in_and_out": Story(_fewer_and_more_brokers, Options(replicas=5)),
     "lost_volume": Story(_a_volume_is_lost),
+    "made_anew": Story(_it_is_made_anew, Options(replicas=5)),
     "delete": Story(_it_is_deleted, ends=False),
 }
 
@@ -165,7 +187,7 @@ def _essence(plural: str, found: Json) -> Any:
             hashes = sorted(v for k, v in annotations.items() if k.endswith("-hash"))
             return container["image"], hashes
         case "persistentvolumeclaims":
-            return found["spec"]["resources"]
+            return found["spec"]["resources"], found["spec"].get("storageClassName")
         case "statefulsets":
             return found["spec"]
         case _:

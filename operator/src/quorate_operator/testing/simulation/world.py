@@ -37,6 +37,8 @@ from quorate_operator.testing.simulation.process import Operator, Watcher
 CALM_S: Final = 600.0
 QUIET_S: Final = 60.0
 KEPT_LINES: Final = 60
+SETTLED: Final = ("Ready", "UpToDate")
+"""Conditions that are True when everything is at rest."""
 
 
 @dataclasses.dataclass
@@ -82,7 +84,7 @@ class World:
 
     def make_brokers(self) -> Brokers:
         """Others may stand in for the model."""
-        return Brokers(self.cluster, self.random, self.trouble, self.options.partitions)
+        return Brokers(self.cluster, self.random, self.trouble, self.options)
 
     def make_lines(self) -> process.Brokers:
         return Lines(self.brokers, self.ordered)
@@ -133,6 +135,7 @@ class World:
                 "size": "1Gi",
                 "type": options.storage,
                 "retention": {"whenScaled": options.when_scaled},
+                **({"unbindAfter": options.unbind_after} if options.unbind_after else {}),
             },
             "listeners": [{"name": "internal", "port": 9092, "authentication": {"type": "none"}}],
         }
@@ -175,16 +178,16 @@ class World:
     def unfinished(self) -> str:
         """What is not as the spec wants it, although nothing stands in the way."""
         status = self.people.resource.get("status", {})
-        conditions = {one["type"]: one for one in status.get("conditions", [])}
         blocked = status.get("blockedBy", [])
-        if any(one["reason"] == "DrainStuck" for one in blocked):
+        held = {one["reason"] for one in blocked}
+        if "DrainStuck" in held:
             self.saw("drain stuck")
             return ""
-        for kind in ("Ready", "UpToDate"):
-            if conditions.get(kind, {}).get("status") != "True":
-                return f"{kind} is not True: {conditions.get(kind)} {blocked}"
-        if conditions["ConfigInSync"]["reason"] not in ("InSync", "NotYetShared"):
-            return f"settings are not in sync: {conditions['ConfigInSync']}"
+        if "OnlyCopy" in held:
+            self.saw("the only copy")  # a volume that nobody may give up: a person has to help
+        told_false = self._conditions(status, ("Ready",) if "OnlyCopy" in held else SETTLED)
+        if told_false:
+            return f"{told_false} {blocked}"
         wanted = self.people.spec["replicas"]
         if status.get("effectiveReplicas") != wanted:
             return f"{status.get('effectiveReplicas')} brokers: {blocked}"
@@ -198,6 +201,15 @@ class World:
         for departure in shape.departures(self.cluster, self.people.spec):
             return departure
         return self._labels(told["pod"])
+
+    def _conditions(self, status: Json, kinds: Sequence[str]) -> str:
+        found = {one["type"]: one for one in status.get("conditions", [])}
+        for kind in kinds:
+            if found.get(kind, {}).get("status") != "True":
+                return f"{kind} is not True: {found.get(kind)}"
+        if found["ConfigInSync"]["reason"] not in ("InSync", "NotYetShared"):
+            return f"settings are not in sync: {found['ConfigInSync']}"
+        return ""
 
     def _labels(self, leader: str) -> str:
         marked = [
@@ -222,6 +234,8 @@ class World:
         of_a_set = name.rpartition("-")[0].endswith(("-broker", "-flanking"))
         kind = "volume" if name.startswith("data-") else "pod" if of_a_set else "child"
         self.saw(f"{who} took a {kind}")
+        if who == "operator" and kind == "volume" and self.laws.stays(name):
+            self.saw("a volume was given up")
 
     def _began(self, operator: Operator, views: Mapping[str, View]) -> None:
         terms = (one.leader.term for one in views.values() if one.leader)
@@ -231,7 +245,7 @@ class World:
         self.note(f"{operator.name}: {text}")
         self.laws.looked_s = operator.api.looked_s
         self.laws.heard_term = operator.heard_term
-        self.laws.asked_leader = operator.life.asked_leader
+        self.laws.asked, self.laws.asked_s = operator.life.asked, operator.life.asked_s
 
 
 @contextlib.contextmanager
