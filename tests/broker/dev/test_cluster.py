@@ -161,6 +161,6 @@ def test_run_names_every_bad_key_and_exits_with_2(tmp_path: pathlib.Path) -> Non
 def test_config_prints_the_registry_and_version_the_version() -> None:
     assert run_broker("--version").stdout.startswith("quorate-broker 0.")
     markdown = run_broker("config", "--format", "markdown").stdout
-    assert "| `num.partitions` | integer | `4` | 1 to 10000 | cluster | yes |" in markdown
+    assert "| `num.partitions` | integer | `4` | 1 to 10000 | cluster | no |" in markdown
     assert run_broker("config", "--format", "json").stdout.startswith("[")
     assert "log.segment.bytes = 1073741824" in run_broker("config").stdout
