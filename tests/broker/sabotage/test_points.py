@@ -42,6 +42,7 @@ def test_every_step_is_of_an_operation_and_a_kind_that_exist() -> None:
         ("..", "data"),
         ("LOCK", "lock"),
         ("node.json.tmp", "identity"),
+        ("settings.json", "settings"),
         ("raft/state.log", "journal"),
         (f"{GROUP}/00000000000000000000.log", "segment"),
         (f"{GROUP}/00000000000000000000.log.copy", "copy"),

@@ -40,6 +40,7 @@ _GROUP = r"[0-9a-f]{8}-[0-9a-f-]{27}-\d+"
 KINDS: Mapping[str, re.Pattern[str]] = {
     "lock": re.compile(r"LOCK"),
     "identity": re.compile(r"node\.json(\.tmp)?"),
+    "settings": re.compile(r"settings\.json(\.tmp)?"),
     "journal": re.compile(r"raft/state\.log(\.tmp)?"),
     "segment": re.compile(rf"groups/{_GROUP}/\d+\.log"),
     "index": re.compile(rf"groups/{_GROUP}/\d+\.qindex"),
@@ -117,6 +118,7 @@ STEPS: tuple[Step, ...] = (
     ("mkdirs", "data"),
     ("lock", "lock"),
     *((operation, "identity") for operation in ("create", "truncate", "pwrite", "sync", "rename")),
+    *((operation, "settings") for operation in ("create", "truncate", "pwrite", "sync", "rename")),
     ("sync_dir", "data"),
     ("mkdirs", "raft"),
     *((operation, "journal") for operation in ("create", "truncate", "pwrite", "sync", "rename")),
