@@ -9,12 +9,14 @@ from dataclasses import replace
 import pytest
 from crc32c import crc32c
 
+from quorate_broker import config
 from quorate_broker.log import checkpoint as checkpoints
 from quorate_broker.log import datadir, journal
 from quorate_broker.log.disk import write_whole
 from quorate_broker.log.errors import CorruptLogError, DataDirError, JournalError
 from quorate_broker.log.index import IndexTail, SparseIndex
 from quorate_broker.log.log import Log, LogSettings
+from quorate_broker.node import remembered
 from quorate_broker.testing.simdisk import SimDisk
 from quorate_broker.wire import batch
 
@@ -116,3 +118,10 @@ def test_a_node_file_of_ten_thousand_brackets_is_refused_in_words() -> None:
     write_whole(disk, PATH, "node.json", b"[" * 10_000)
     with pytest.raises(DataDirError, match=r"node\.json cannot be read"):
         datadir.read_node(disk, PATH)
+
+
+def test_settings_of_a_hundred_thousand_brackets_are_as_good_as_none() -> None:
+    disk = SimDisk(random.Random(1))
+    disk.mkdirs(PATH)
+    write_whole(disk, PATH, remembered.NAME, b'{"more":' + b"[" * 100_000)
+    assert remembered.read(disk, PATH, "a cluster") == config.Said()

@@ -50,7 +50,7 @@ def read(disk: Disk, path: str, cluster_id: str) -> config.Said:
         if not cluster_id or not disk.exists(name):
             return config.Said()
         file = msgspec.json.decode(read_whole(disk, name), type=_File)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.warning("%s cannot be read, and is written anew: %s", name, error)
         return config.Said()
     if file.checksum != _checksum(file.kept):

@@ -27,10 +27,12 @@ from quorate_broker.log.errors import (
 from quorate_broker.log.index import IndexTail, SparseIndex
 from quorate_broker.log.log import Log, LogSettings
 from quorate_broker.log.scrub import Scrub
+from quorate_broker.node import remembered
 from quorate_broker.testing.simdisk import SimDisk
 from quorate_broker.wire import batch
 
 _PATH = "/g"
+_CLUSTER = "1f0e9b3c-5d6a-4b52-9d0e-0d2a5d7a8c11"
 _SETTINGS = LogSettings(segment_bytes=500, index_interval_bytes=150, preallocate_bytes=64)
 _FIRST = "00000000000000000000.log"
 _STEP = 1 << 20
@@ -223,6 +225,14 @@ def node(data: bytes) -> None:
     for content in (data, data.replace(b"CHECKSUM", _checksum_for(data))):
         with contextlib.suppress(DataDirError):
             datadir.read_node(_disk({"node.json": content}), _PATH)
+
+
+def settings(data: bytes) -> None:
+    """settings.json: what it says, or nothing said; a start never fails by it."""
+    said = remembered.read(_disk({remembered.NAME: data}), _PATH, _CLUSTER)
+    if said.version:
+        written = remembered.encode(said, _CLUSTER)
+        assert remembered.read(_disk({remembered.NAME: written}), _PATH, _CLUSTER) == said
 
 
 def _checksum_for(data: bytes) -> bytes:

@@ -158,6 +158,7 @@ TARGETS: dict[str, Target] = {
     "lines": lines,
     "metadata": metadata,
     "node": disks.node,
+    "settings": disks.settings,
     "plain_records": plain_records,
     "raft": raft,
     "requests": requests,
