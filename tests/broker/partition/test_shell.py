@@ -125,6 +125,31 @@ def test_a_read_that_fails_is_a_storage_error_and_fences_the_partition(error: Ex
     run(test)
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), CorruptLogError("rotten")])
+def test_a_leader_that_cannot_read_what_a_straggler_lacks_says_so_once(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by chaos: it fenced itself and told nobody, so that nobody filled it again."""
+
+    def ready(now_ms: int) -> object:
+        monkeypatch.undo()
+        raise error
+
+    async def test(stand: Stand) -> None:
+        partition = stand.partition()
+        await stand.elect(partition)
+        waiting = append(partition)
+        await stand.flush()
+        monkeypatch.setattr(partition.replica._raft, "ready", ready)
+        partition.kick()
+        await stand.flush()
+        assert not partition.is_leader
+        assert stand.failures == [error]
+        assert failure(waiting) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+    run(test)
+
+
 def test_a_closed_partition_leads_nothing_and_tells_everyone_who_waits() -> None:
     async def test(stand: Stand) -> None:
         partition = stand.partition()

@@ -147,8 +147,7 @@ class Shelf:
         if is_new and wanted.founders and _peer(wanted.founders[0]) == self._parts.me:
             partition.campaign()
         partition.kick()  # from here on its deadline is known
-        if isinstance(replica.error, Exception):
-            self.partition_failed(partition, replica.error)
+        partition.tell_failure()
         return partition
 
     def _recover(self, group: str, wanted: Wanted) -> Replica:
@@ -208,8 +207,7 @@ class Shelf:
             recover = lambda: self._recover(partition.group, wanted)  # noqa: E731
             replica = await self._parts.disks.call(recover)
             partition.begin_again(replica)
-            if isinstance(replica.error, Exception):
-                self.partition_failed(partition, replica.error)
+            partition.tell_failure()
             return True
 
     def _set_aside(self, group: str, wanted: Wanted) -> None:

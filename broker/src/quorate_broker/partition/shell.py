@@ -92,6 +92,7 @@ class Partition:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
+        self._told_failure: Exception | None = None
         self._committed = Waiters()
         self._synced = Waiters()
         self._rounds = Waiters()
@@ -391,6 +392,7 @@ class Partition:
             self._carry_out(self.replica.drain(self._ports.clock.monotonic_ms()))
         except Exception as error:  # noqa: BLE001 - see the module's head
             self.fail(error)
+        self.tell_failure()
         self._ports.deadline_moved(self)
 
     def _let_followers_read(self) -> None:
@@ -484,10 +486,18 @@ class Partition:
             if not isinstance(error, OSError | CorruptLogError | CorruptReplica):
                 log.error("%s: a bug, not a bad disk", self.group, exc_info=error)
             self.replica.failed(error)
-            self._lose()
-            self._loop.call_soon(self._tell_watchers)  # one of them may have found it
-            self._ports.partition_failed(self, error)
-            self.kick()
+        self.tell_failure()
+
+    def tell_failure(self) -> None:
+        """Once, also where the replica found out by itself: opening it, or reading to send."""
+        error = self.replica.error
+        if error is self._told_failure or not isinstance(error, Exception):
+            return
+        self._told_failure = error
+        self._lose()
+        self._loop.call_soon(self._tell_watchers)  # one of them may have found it
+        self._ports.partition_failed(self, error)
+        self.kick()
 
     def _lose(self) -> None:
         """Whatever waited for this leadership is answered: its fate is not known here any more."""
