@@ -32,7 +32,9 @@ def test_a_watch_on_a_follower_tells_of_the_new_leader(
         after = seen[-1]["version"]
         path = f"/v1/watch?after={after}&timeout_ms=4000"
         seen.append(dev.get(follower, path))
-        return seen[-1]["leader"] not in (None, before["leader"])
+        has_moved = seen[-1]["leader"] not in (None, before["leader"])
+        # The term counts as soon as its first entry is committed, a moment after its leader.
+        return has_moved and seen[-1]["transitions"] > before["transitions"]
 
     eventually(moved)
     now = seen[-1]
