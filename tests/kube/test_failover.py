@@ -138,12 +138,14 @@ def test_failover_needs_no_operator_and_one_that_comes_back_only_reports(
         assert status["leader"]["nodeId"] == new
         assert status["leader"]["nodeId"] == elected(), "its coming back elected nobody"
         assert status["leaderTransitions"] == before["leaderTransitions"] + 1
+        eventually(lambda: three.disruptions() == 0, what="no other broker may be evicted")
         written = load.finish()
     assert written.failed == []
     written.check()
+    eventually(lambda: three.disruptions() == 1, deadline_s=90, what="one may be evicted again")
     assert three.stateful_set()["metadata"]["generation"] == generation
     assert {pod["metadata"]["uid"] for pod in three.pods()} == pods
-    assert operator.writes("child") == 0
+    assert operator.writes("child") == 2, "the budget of disruptions, there and back"
 
 
 def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_itself(

@@ -228,6 +228,13 @@ class BrokerCluster:
         assert found is not None
         return found
 
+    def disruptions(self) -> int:
+        """How many brokers the PodDisruptionBudget lets go now."""
+        path = f"/apis/policy/v1/namespaces/{self.kubectl.namespace}/poddisruptionbudgets"
+        found = self.api.get(f"{path}/{self.name}-broker")
+        assert found is not None
+        return int(found["spec"]["maxUnavailable"])
+
     def kill(self, node_id: int, *, hold: bool = False) -> cluster.Hold:
         """SIGKILL from the node's side; with `hold` it stays dead until the hold is released."""
         namespace = self.kubectl.namespace
