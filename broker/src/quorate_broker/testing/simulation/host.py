@@ -490,7 +490,7 @@ class Host:
             self.kill()
             self.start()
         else:
-            self.is_rotten = False
+            self.is_rotten = self.disk.holed = False
 
     def must_agree(self) -> None:
         """At the end: the whole log, read back, is the one history."""
