@@ -34,14 +34,16 @@ DYNAMIC = {
 
 
 def ports() -> tuple[str, ...]:
-    """For the sockets of one test."""
+    """For the sockets of one test. That of the brokers' lines, which nobody opens, is none that the
+    system gives."""
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as other,
     ):
         kafka, proxy = one.getsockname()[1], other.getsockname()[1]
     listener = LISTENER.replace("PORT", str(kafka))
-    return (listener, "proxy.host=127.0.0.1", f"proxy.port={proxy}", "log.preallocate.bytes=0")
+    proxied = ("proxy.host=127.0.0.1", f"proxy.port={proxy}")
+    return (listener, *proxied, "rpc.port=1", "log.preallocate.bytes=0")
 
 
 class Running:
