@@ -207,6 +207,8 @@ def alone(folder: pathlib.Path, point: sabotage.Point | None) -> Outcome:
         writer = Writer(cluster, outcome)
         writer.write(150)
         topics.drop(DROPPED)
+        folders = victim.data / "groups"  # left are those of metadata and of what is kept
+        eventually(lambda: len(list(folders.iterdir())) == 2, "its folder gone", PATIENCE_S)
         victim.kill()
         writer.write(150)
         victim.stop()
