@@ -52,9 +52,12 @@ class Controller:
 
         def remove() -> None:
             if self._aims == aims:
-                host.give(lambda _: host.remove())
-                if not host.is_up:
-                    host.start()
+                host.give(begin_anew)  # a paused process gets to it when it wakes
+
+        def begin_anew(_: Process) -> None:
+            host.remove()
+            if not host.is_up:
+                host.start()
 
         self._world.scheduler.after(self._world.dice.randint(10_000, 500_000), remove)
 
