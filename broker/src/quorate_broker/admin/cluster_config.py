@@ -86,7 +86,11 @@ class _Handlers:
 
     async def change(self, request: Request) -> Response:
         asked: Change = await requests.decoded(request, Change)
-        put = {_name(key): _text(value) for key, value in asked.upsert.items() if value is not None}
+        put = {
+            _name(key): live.text_of(value)
+            for key, value in asked.upsert.items()
+            if value is not None
+        }
         drop = [*asked.remove, *(key for key, value in asked.upsert.items() if value is None)]
         result = await self._view.change_settings(
             commands.ChangeSettings(
@@ -177,12 +181,6 @@ def _described(row: config.Setting) -> Json:
 def _name(key: str) -> str:
     row = live.named(key)
     return row.name if row else key
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 def _typed(name: str, text: str) -> object:

@@ -42,6 +42,8 @@ class Replicas:
         self._me = Member(parts.peers.me.node_id, parts.peers.me.incarnation)
         self._look = asyncio.Event()
         self._seen_folders = False
+        self._topics: frozenset[uuid.UUID] | None = None
+        """Those of the last look for what is gone."""
         self._left: set[tuple[uuid.UUID, int]] = set()
         """Folders of partitions that had moved away while this node was down."""
         self._again = False
@@ -114,13 +116,15 @@ class Replicas:
     async def _remove_gone(self) -> None:
         """What belongs to topics that are gone."""
         image = self._parts.controller.image
+        before, self._topics = self._topics, frozenset(image.topics_by_id)
         if not self._seen_folders:
             self._seen_folders = True
             self._left = await self._unknown_folders()
         for topic_id, index in tuple(self._open | self._left):
             if topic_id not in image.topics_by_id:
                 await self._remove(topic_id, index)
-        self._forget_gone()
+        if before is None or before - self._topics:
+            self._forget_gone()
 
     def _forget_gone(self) -> None:
         """Terms and votes outlive a replica that lives elsewhere now, but not their topic."""
