@@ -19,6 +19,7 @@ import time
 
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
+from idle import cpu_seconds
 
 from quorate_broker.testing.processes import Cluster, eventually
 
@@ -61,11 +62,6 @@ def fill(cluster: Cluster, partitions: int, megabytes: float) -> None:
     for _ in range(round(megabytes * 1e6 / RECORD_BYTES)):
         write(writing, partitions, value)
     assert writing.flush(600) == 0
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def start_again(cluster: Cluster, partitions: int) -> None:
