@@ -77,6 +77,21 @@ def test_segments_beyond_the_retention_time_go_and_younger_ones_stay() -> None:
     run(test)
 
 
+def test_old_records_stay_until_the_regular_look_at_their_age() -> None:
+    """Whoever writes with timestamps of his own has time to read what he wrote."""
+
+    async def test(lonely: Lonely, keeping: Housekeeping) -> None:
+        _, partition = await lonely.topic("t", segment_bytes=SEGMENT)
+        await fill(partition, 6, timestamp_ms=1_000)
+        starts = partition.replica.log.starts
+        keeping.look(everyone=False)
+        assert partition.replica.log.starts == starts == []
+        keeping.look(everyone=True)
+        await lonely.until(lambda: partition.start_offset > 0)
+
+    run(test)
+
+
 def test_a_compacted_topic_loses_nothing_to_its_age() -> None:
     async def test(lonely: Lonely, keeping: Housekeeping) -> None:
         _, partition = await lonely.topic(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Iterator
 
 import confluent_kafka.admin
@@ -34,7 +35,8 @@ CLIENTS: list[Client] = [*LIBRARIES, KCAT]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 ANY_BYTES = bytes(range(256)) * 40
 HEADERS = (("h", b"v"), ("h", b"again"), ("empty", b""), ("null", None))
-AT_MS = 1_700_000_000_000
+AT_MS = int(time.time() * 1000) - 3_600_000
+"""Young enough for `retention.ms`: what is a week old may be gone before it is read."""
 MESSAGES = [
     Message(None, b"", (), AT_MS),
     Message(b"", b"", (), AT_MS + 1),
@@ -57,8 +59,9 @@ joining = pytest.mark.parametrize("client", LIBRARIES, ids=lambda client: client
 
 @pytest.fixture(scope="module")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[processes.Cluster]:
-    """Three, for all tests of this file."""
-    with processes.cluster(tmp_path_factory.mktemp("clients")) as made:
+    """Three, for all tests of this file; what is too old goes within a second."""
+    settings = ["log.retention.check.interval.ms=1000"]
+    with processes.cluster(tmp_path_factory.mktemp("clients"), settings=settings) as made:
         yield made
 
 

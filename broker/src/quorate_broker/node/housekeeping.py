@@ -2,7 +2,8 @@
 read over for rot, changed settings take effect.
 
     retention   the leader of a partition asks its log where it may begin by the topic's limits, and
-                moves the start there by an entry, so that no failover brings anything back
+                moves the start there by an entry, so that no failover brings anything back; size
+                is looked at whenever a log has grown, age only now and then, as Kafka does it
     cleaning    each replica for itself, one log at a time in this broker
     scrubbing   each sealed segment once in `log.scrub.interval.ms`
 
@@ -33,14 +34,16 @@ from quorate_broker.node.settings import topic_cleaner, topic_log, topic_retenti
 from quorate_broker.node.workers import Way
 from quorate_broker.partition.replica import CorruptReplica
 from quorate_broker.partition.shell import Partition
-from quorate_broker.raft.progress import NEVER_MS
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 """For settings that changed and segments that are new."""
+FIRST_RETENTION_MS = 30_000
+"""After the start, as Kafka's: the first looks at a log's age should not meet a start's work."""
 SCRUB_LOOK_S = 10.0
 SCRUB_STEP_BYTES = 1 << 20
+NO_LIMIT = -1
 KEEP, CLEAN, SCRUB = range(3)
 LISTENED = (
     "log.cleaner.backoff.ms",
@@ -86,7 +89,7 @@ class Housekeeping:
         self._room = room
         self._configs: dict[uuid.UUID, Mapping[str, str]] = {}
         self._segments: dict[Partition, int] = {}
-        self._retention_ms = NEVER_MS
+        self._due_ms = self._parts.clock.monotonic_ms() + FIRST_RETENTION_MS
         """When all logs were looked through last."""
         self._stop = threading.Event()
         self._nudges: tuple[asyncio.Event, ...] = tuple(asyncio.Event() for _ in range(3))
@@ -132,15 +135,15 @@ class Housekeeping:
     async def _keep(self) -> None:
         while True:
             now_ms = self._parts.clock.monotonic_ms()
-            due_ms = self._retention_ms + self._settings.log_retention_check_interval_ms
+            interval_ms = self._settings.log_retention_check_interval_ms
+            due_ms = min(self._due_ms, now_ms + interval_ms)  # the interval may have shrunk
             everyone = now_ms >= due_ms
-            if everyone:
-                self._retention_ms = now_ms
+            self._due_ms = now_ms + interval_ms if everyone else due_ms
             self.look(everyone)
             await self._pause(KEEP, LOOK_EVERY_S)
 
     def look(self, everyone: bool) -> None:
-        """See to new settings, and to retention: of all partitions, or of those that grew."""
+        """See to new settings, and to retention: of all logs, or of those that grew by size."""
         grown: dict[Partition, int] = {}
         for topic, partition in self._hosted():
             replica = partition.replica
@@ -148,19 +151,20 @@ class Housekeeping:
                 replica.log.settings = topic_log(self._settings, topic.config)
             grown[partition] = count = len(replica.log.segments)
             if partition.is_leader and (everyone or count != self._segments.get(partition)):
-                self._trim(topic, partition)
+                self._trim(topic, partition, by_age=everyone)
         self._segments = grown
         topics = self._parts.controller.image.topics_by_id
         self._configs = {topic_id: topic.config for topic_id, topic in topics.items()}
 
-    def _trim(self, topic: Topic, partition: Partition) -> None:
+    def _trim(self, topic: Topic, partition: Partition, by_age: bool) -> None:
         """Move the log's start to where the topic's limits allow."""
         limits = topic_retention(self._settings, topic.config)
         if not limits.deletes:
             return
         found = partition.replica.log
+        age_ms = limits.ms if by_age else NO_LIMIT
         start = found.retention_start(
-            self._parts.clock.wall_ms(), limits.ms, limits.bytes, partition.high_watermark
+            self._parts.clock.wall_ms(), age_ms, limits.bytes, partition.high_watermark
         )
         if start <= found.start_offset or any(start <= offset for _, offset in found.starts):
             return
