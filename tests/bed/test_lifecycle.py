@@ -95,6 +95,7 @@ def leftovers(name: str) -> list[str]:
     return mounts + loops + groups + processes + files
 
 
+@pytest.mark.full
 def test_a_running_cluster_is_kept_as_it_is_and_a_dead_one_is_made_anew(
     cluster: LocalCluster,
 ) -> None:
@@ -133,7 +134,15 @@ def test_nothing_is_left_of_a_deleted_cluster_and_the_machines_settings_are_unto
     assert not cluster.exists()
 
 
-@pytest.mark.parametrize("moment", ["anchor.log", "state.json", "logs/etcd.log", "pids/coredns"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("anchor.log", marks=pytest.mark.full),
+        pytest.param("state.json", marks=pytest.mark.full),
+        "logs/etcd.log",
+        pytest.param("pids/coredns", marks=pytest.mark.full),
+    ],
+)
 def test_nothing_is_left_of_a_creation_that_was_killed_half_way(
     cluster: LocalCluster, moment: str
 ) -> None:

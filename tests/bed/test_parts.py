@@ -223,19 +223,36 @@ def test_a_part_of_the_tests_that_does_not_exist_is_named_with_those_that_do() -
         suite.run(["nonsense"], full=False)
 
 
-def test_two_parts_run_at_a_time_and_those_that_watch_a_clock_alone(
+def test_what_watches_a_clock_runs_in_order_and_two_others_beside_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    beside = threading.Barrier(2, timeout=10)
+    beside = threading.Barrier(3, timeout=10)
     told: list[str] = []
 
-    def run_part(part: suite.Part, *, labelled: bool = False) -> suite.Result:
-        if part.name in ("unit", "lint"):
+    def run_part(part: suite.Part, sessions: set[int] | None = None) -> suite.Result:
+        assert sessions == set()
+        if part.name in ("unit", "lint", "kubernetes"):
             beside.wait()
         told.append(part.name)
         return suite.Result(part, (), (), 0)
 
     monkeypatch.setattr(suite, "_run_part", run_part)
     results = suite._run_all(suite.PARTS)
-    assert {result.part for result in results} == set(suite.PARTS)
-    assert told[-3:] == ["processes", "kubernetes", "long"]
+    assert [result.part for result in results] == list(suite.PARTS)
+    clock = [name for name in told if name in ("kubernetes", "processes", "long")]
+    assert clock == ["kubernetes", "processes", "long"]
+
+
+def test_a_part_beside_others_has_little_weight_and_a_session_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripts = Path("/bin")
+    shown = "ps -o ni=,sess= -p $$; cat /proc/self/autogroup || true"
+    light: set[int] = set()
+    code, _, _ = suite._stream(scripts, ("sh", "-c", f"sleep 0.2; {shown}"), "part ", light)
+    assert code == 0
+    said = capsys.readouterr().out
+    niceness, session = said.splitlines()[1].removeprefix("part ").split()
+    assert int(niceness) >= suite.LITTLE_WEIGHT
+    assert int(session) != os.getsid(0)
+    assert light == set(), "it has ended"

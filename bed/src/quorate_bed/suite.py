@@ -1,18 +1,22 @@
 """`make test`: the parts in order, each alone runnable, and a table at the end.
 
-A part that fails does not stop the others: one run should tell all that is wrong. Parts that watch
-no clock run two at a time, on a core each; real brokers and a real Kubernetes have the machine to
-themselves afterwards. The exit code is that of the whole. The last lines printed are pytest's own
-closing lines and the names of the tests that failed, so that whoever reads only the end of a log
-sees how much was run and what was wrong.
+A part that fails does not stop the others: one run should tell all that is wrong. A real Kubernetes
+and real brokers watch the clock: they run one after the other, and wait most of the time. What that
+leaves of two cores goes to the parts that watch no clock, in two tracks of little weight beside
+them. The exit code is that of the whole. The last lines printed are pytest's own closing lines and
+the names of the tests that failed, so that whoever reads only the end of a log sees how much was
+run and what was wrong.
 """
 
+import contextlib
 import dataclasses
 import enum
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,14 +35,16 @@ SHOWN_FAILURES = 12
 FAILURE = re.compile(r"(?:FAILED|ERROR) tests/")
 SCRIPTS = Path(sys.executable).parent
 SHORT = "not full and not process and not kube"
+LITTLE_WEIGHT = 15  # of nice: next to a group of weight 1024, one of 36
+SETTING_UP = threading.Lock()  # installations and downloads, one at a time
 
 
 class Track(enum.Enum):
-    """What a part may run beside: those of the first track beside those of the second."""
+    """What runs in order; the three run beside each other."""
 
+    CLOCK = enum.auto()
     FIRST = enum.auto()
     SECOND = enum.auto()
-    ALONE = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Part:
     name: str
     what: str
     commands: tuple[tuple[str, ...], ...]
-    track: Track = Track.ALONE
+    track: Track = Track.CLOCK
     quick: bool = True
 
 
@@ -90,12 +96,6 @@ PARTS = (
         Track.FIRST,
     ),
     Part(
-        "simulation",
-        "a cluster on virtual time",
-        (_pytest("tests/simulation", "-m", SHORT),),
-        Track.SECOND,
-    ),
-    Part(
         "charts",
         "charts, guides, GitOps tools",
         (_pytest("tests/charts", "tests/docs", "tests/gitops", "-m", SHORT),),
@@ -107,12 +107,18 @@ PARTS = (
         (_pytest("tests/conformance", "-m", "not full"),),
         Track.SECOND,
     ),
-    Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
+    Part(
+        "simulation",
+        "a cluster on virtual time",
+        (_pytest("tests/simulation", "-m", SHORT),),
+        Track.SECOND,
+    ),
     Part(
         "kubernetes",
         "the product on a real Kubernetes",
         (_pytest("tests/bed", "tests/kube", "-m", "kube and not full"),),
     ),
+    Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
     Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full and not kube"),), quick=False),
 )
 
@@ -150,17 +156,24 @@ def _with_the_long_ones(part: Part, commit: str) -> Part:
 
 def _run_all(parts: Sequence[Part]) -> list[Result]:
     tracks = [[part for part in parts if part.track is track] for track in Track]
-    first, second, alone = tracks
-    labelled = bool(first and second)
-    with ThreadPoolExecutor(2) as threads:
-        beside = threads.map(
-            lambda track: [_run_part(part, labelled=labelled) for part in track], (first, second)
-        )
-        results = [result for track in beside for result in track]
-    return results + [_run_part(part) for part in alone]
+    labelled = sum(map(bool, tracks)) > 1
+    sessions: set[int] = set()
+
+    def run_track(track: list[Part]) -> list[Result]:
+        return [_run_part(part, sessions if labelled else None) for part in track]
+
+    with ThreadPoolExecutor(len(tracks)) as threads:
+        try:
+            found = {one.part: one for track in threads.map(run_track, tracks) for one in track}
+        except KeyboardInterrupt:  # the terminal tells its own session alone
+            for session in tuple(sessions):
+                os.killpg(session, signal.SIGINT)
+            raise
+    return [found[part] for part in parts]
 
 
-def _run_part(part: Part, *, labelled: bool = False) -> Result:
+def _run_part(part: Part, sessions: set[int] | None = None) -> Result:
+    """`sessions`: others run beside it; what has little weight leaves its session's id there."""
     heading(f"{part.name}: {part.what}")
     started = time.monotonic()
     try:
@@ -171,9 +184,11 @@ def _run_part(part: Part, *, labelled: bool = False) -> Result:
     if scripts is None:
         console.print(note)
         return Result(part, (), (), 0, note=note)
+    label = "" if sessions is None else f"{part.name:>11} "
+    light = None if part.track is Track.CLOCK else sessions
     failed, closing, red = [], [], []
     for command in part.commands:
-        code, last, names = _stream(scripts, command, f"{part.name:>10} " if labelled else "")
+        code, last, names = _stream(scripts, command, label, light)
         red += names
         if code != 0:
             failed.append(" ".join(command[:4]) + (" (no test!)" if code == NO_TESTS else ""))
@@ -185,6 +200,13 @@ def _run_part(part: Part, *, labelled: bool = False) -> Result:
 
 def _environment(part: Part) -> tuple[Path | None, str]:
     """Where the part's programs stand, after its own set-up; None with a reason to leave it out."""
+    if part.name in ("lint", "unit", "simulation"):
+        return SCRIPTS, ""
+    with SETTING_UP:
+        return _set_up(part)
+
+
+def _set_up(part: Part) -> tuple[Path | None, str]:
     if part.name in ("processes", "long"):
         debian.install({**debian.CLIENTS, **debian.CHAOS})
     if part.name == "conformance":
@@ -217,7 +239,9 @@ def _other_python() -> tuple[Path | None, str]:
     return directory / "bin", ""
 
 
-def _stream(scripts: Path, command: tuple[str, ...], label: str) -> tuple[int, str, list[str]]:
+def _stream(
+    scripts: Path, command: tuple[str, ...], label: str, light: set[int] | None
+) -> tuple[int, str, list[str]]:
     """Run it with its output shown; its exit code, its last line, and the tests that failed."""
     words = [str(scripts / command[0]), *command[1:]]
     console.print(f"[dim]$ {' '.join(command)}[/]")
@@ -231,7 +255,11 @@ def _stream(scripts: Path, command: tuple[str, ...], label: str) -> tuple[int, s
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=light is not None,
     )
+    if light is not None:
+        light.add(process.pid)
+        _give_little_weight(process.pid)
     assert process.stdout is not None
     last, red = "", []
     with process.stdout as lines:
@@ -241,7 +269,17 @@ def _stream(scripts: Path, command: tuple[str, ...], label: str) -> tuple[int, s
             last = line.strip() or last
             if FAILURE.match(line):
                 red.append(line.strip())
-    return process.wait(), last, red
+    code = process.wait()
+    if light is not None:
+        light.discard(process.pid)
+    return code, last, red
+
+
+def _give_little_weight(session: int) -> None:
+    """Linux shares cores among sessions first, and by `nice` among the processes of one."""
+    os.setpriority(os.PRIO_PROCESS, session, LITTLE_WEIGHT)
+    with contextlib.suppress(OSError):  # no such groups here: `nice` alone has to do
+        Path(f"/proc/{session}/autogroup").write_text(str(LITTLE_WEIGHT))
 
 
 def _report(results: Sequence[Result]) -> None:
