@@ -1,4 +1,4 @@
-"""Chaos over real processes: two minutes of it with every run, twenty in the long part.
+"""Chaos over real processes: three minutes of it with every run, twenty in the long part.
 
 By hand it is `make chaos MINUTES=20`, with another draw each time.
 """
@@ -31,7 +31,7 @@ def run(folder: pathlib.Path, minutes: int, seed: int) -> str:
 
 
 def test_nothing_acknowledged_is_lost_whatever_happens(tmp_path: pathlib.Path) -> None:
-    run(tmp_path / "run", 2, SEED)
+    run(tmp_path / "run", 3, SEED)
 
 
 @pytest.mark.full
