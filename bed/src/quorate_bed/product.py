@@ -116,16 +116,23 @@ class BrokerCluster:
         }
 
     def apply(self, **spec: Any) -> None:
-        """As it was made, but for these fields. What an earlier call said otherwise is undone."""
+        """As it was made, but for these fields. What an earlier call said otherwise is undone,
+        except that volumes never shrink."""
         manifest = self.manifest()
+        there = self._found()
+        if there is not None:
+            manifest["spec"]["storage"] = {"size": there["spec"]["storage"]["size"]}
         manifest["spec"] |= spec
         self.kubectl.apply(manifest)
 
     def resource(self) -> Json:
-        path = f"/apis/quorate.dev/v1alpha1/namespaces/{self.kubectl.namespace}/brokerclusters"
-        found = self.api.get(f"{path}/{self.name}")
+        found = self._found()
         assert found is not None, "no such BrokerCluster"
         return found
+
+    def _found(self) -> Json | None:
+        path = f"/apis/quorate.dev/v1alpha1/namespaces/{self.kubectl.namespace}/brokerclusters"
+        return self.api.get(f"{path}/{self.name}")
 
     def status(self) -> Json:
         found: Json = self.resource().get("status") or {}
@@ -161,10 +168,9 @@ class BrokerCluster:
     def recover(self) -> None:
         """As it was made, whatever the test before has done.
 
-        The node restarts a killed container later each time; a new pod has no such past. Volumes
-        never shrink.
+        The node restarts a killed container later each time; a new pod has no such past.
         """
-        self.apply(storage={"size": self.resource()["spec"]["storage"]["size"]})
+        self.apply()
         worn = [pod["metadata"]["name"] for pod in self.pods() if restarts(pod)]
         if worn:
             self.kubectl.delete_pods(*worn)
