@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -14,12 +15,12 @@ ACKNOWLEDGED = {0: (0, 0), 1: (1, 0), 2: (0, 1), 3: (1, 1)}
 FOUND = {0: [(0, 0), (1, 2)], 1: [(0, 1), (1, 3)]}
 
 
-def check(found: dict[int, list[tuple[int, int]]]) -> None:
+def check(found: dict[int, list[tuple[int, int]]], failed: Sequence[str] = ()) -> None:
     script = resources.files("quorate_bed").joinpath("scripts", "load.py")
     compare: Any = runpy.run_path(str(script))["compare"]
     read = sum(map(len, found.values()))
     said = compare(ACKNOWLEDGED, found)
-    Written(acknowledged=4, failed=[], read=read, slowest_ms=1, **said).check()
+    Written(acknowledged=4, failed=list(failed), read=read, slowest_ms=1, **said).check()
 
 
 def test_a_topic_that_holds_what_was_acknowledged_passes() -> None:
@@ -42,3 +43,8 @@ def test_a_topic_that_holds_what_was_acknowledged_passes() -> None:
 def test_what_must_not_be_is_noticed(found: dict[int, list[tuple[int, int]]], why: str) -> None:
     with pytest.raises(AssertionError, match=why):
         check(found)
+
+
+def test_an_error_that_the_application_saw_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="timed out"):
+        check(FOUND, failed=["3: timed out"])

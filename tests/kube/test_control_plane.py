@@ -89,7 +89,6 @@ def test_an_api_server_that_is_away_for_two_minutes_in_a_roll_is_noticed_by_no_c
         load.goes_on()
         written = load.finish()
     figure("slowest_ack_s", written.slowest_ms / 1000)
-    assert written.failed == []
     written.check()
     assert written.slowest_ms < SLOWEST_MS
     events = restart_events(three)[told:]

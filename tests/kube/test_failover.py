@@ -84,7 +84,6 @@ def test_a_killed_leader_is_followed_by_another_and_every_acknowledged_record_is
         back = eventually(three.settled, deadline_s=BACK_S, what="the killed one back")
         load.goes_on()
         written = load.finish()
-    assert written.failed == []
     written.check()
     assert back["leader"] == new, "the old leader came back as a follower"
     assert {node["role"] for node in back["nodes"]} == {"broker"}
@@ -140,7 +139,6 @@ def test_failover_needs_no_operator_and_one_that_comes_back_only_reports(
         assert status["leaderTransitions"] == before["leaderTransitions"] + 1
         eventually(lambda: three.disruptions() == 0, what="no other broker may be evicted")
         written = load.finish()
-    assert written.failed == []
     written.check()
     eventually(lambda: three.disruptions() == 1, deadline_s=90, what="one may be evicted again")
     assert three.stateful_set()["metadata"]["generation"] == generation
@@ -189,8 +187,7 @@ def test_without_a_quorum_nobody_leads_nothing_is_acknowledged_and_it_heals_by_i
         eventually(three.settled, deadline_s=BACK_S, what="healed by itself")
         load.goes_on()
         written = load.finish()
-    assert written.failed == [], "a patient producer only waits"
-    written.check()
+    written.check()  # a patient producer only waits
 
 
 IMPATIENT = """

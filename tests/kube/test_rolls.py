@@ -8,7 +8,8 @@ import pytest
 from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json
 
-ROLLED_S = 180
+ROLLED_S = 60
+"""Of three brokers, each of which is back within five seconds."""
 LEFT_S = 180
 SCALED_S = 300
 
@@ -27,12 +28,13 @@ def restarts(three: BrokerCluster) -> list[Json]:
 
 
 def test_a_roll_takes_one_broker_at_a_time_the_leader_last_and_no_client_sees_an_error(
-    three: BrokerCluster,
+    three: BrokerCluster, figure: Callable[[str, float], None]
 ) -> None:
     before, told = uids(three), len(restarts(three))
     leader = three.status()["leader"]["pod"]
     with three.load("rolled") as load:
         load.goes_on()
+        began = time.monotonic()
         three.kubectl("annotate", "bc", three.name, "quorate.dev/restart=now", "--overwrite")
 
         def rolled() -> Json:
@@ -44,9 +46,9 @@ def test_a_roll_takes_one_broker_at_a_time_the_leader_last_and_no_client_sees_an
             return status
 
         status = eventually(rolled, deadline_s=ROLLED_S, what="every broker restarted")
+        figure("roll_s", time.monotonic() - began)
         load.goes_on()
         written = load.finish()
-    assert written.failed == []
     written.check()
     assert status["updatedText"] == "3/3"
     events = restarts(three)[told:]
@@ -77,7 +79,6 @@ def test_three_brokers_become_five_and_three_again_under_load(
             load.goes_on()
         written = load.finish()
     figure("slowest_ack_s", written.slowest_ms / 1000)
-    assert written.failed == []
     written.check()
     assert len(three.kubectl.list("pvc", f"quorate.dev/cluster={three.name}")) == 3
 
@@ -120,5 +121,4 @@ def test_a_broker_leaves_only_after_its_replicas_have_and_its_volume_goes_last(
         eventually(left, deadline_s=LEFT_S, what="the fourth broker gone with its volume")
         load.goes_on()
         written = load.finish()
-    assert written.failed == []
     written.check()

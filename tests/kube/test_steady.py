@@ -85,7 +85,7 @@ def test_a_settled_cluster_is_written_to_by_nobody_for_half_a_minute(
     with three.load("steady") as load:
         quiet(three, operator)
         load.goes_on()
-        assert load.finish().failed == []
+        load.finish().check()
 
     written, asked = operator.writes(), requests(three.api)
     three.scale_flanking(0)

@@ -49,7 +49,6 @@ def test_volumes_grow_under_load_and_no_broker_restarts_for_it(
         figure("growth_s", time.monotonic() - began)
         load.goes_on()
         written = load.finish()
-    assert written.failed == []
     written.check()
     assert [(pod["metadata"]["uid"], restarts(pod)) for pod in three.pods("broker")] == before
 

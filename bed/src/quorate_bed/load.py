@@ -44,7 +44,9 @@ class Written:
     slowest_ms: int
 
     def check(self) -> None:
-        """Every acknowledged record is readable, once, in the order of writing."""
+        """No client saw an error, and every acknowledged record is readable, once, in the order
+        of writing."""
+        assert not self.failed, self
         assert self.acknowledged > 0, self
         assert self.read >= self.acknowledged, self
         assert not self.lost, self
