@@ -16,40 +16,22 @@ from quorate_broker.cluster.image import Image, PartitionInfo
 from quorate_broker.cluster.machine import ClusterMachine, Defaults
 from quorate_broker.cluster.records import Member
 from quorate_broker.errors import ErrorCode
+from quorate_broker.testing.metadata import VOTERS, MetadataLeader
 from quorate_broker.wire import batch
 
-VOTERS = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
 NEW_1 = Member(1, "new-disk-1")
 
 
-class Leader:
-    """A machine with its log, in a cluster of three with one topic of three partitions."""
+class Leader(MetadataLeader):
+    """With one topic of three partitions."""
 
     def __init__(self, topic: bool = True) -> None:
-        source = random.Random(1)
-        self.machine = ClusterMachine(Defaults(3, 3), lambda: seams.new_uuid(source))
-        self.log: list[batch.Record] = []
-        self.do(commands.FormCluster("c1", VOTERS))
+        super().__init__()
         if topic:
             self.do(commands.CreateTopics((commands.NewTopic("t"),)))
 
-    @property
-    def image(self) -> Image:
-        return self.machine.image
-
-    def do(self, command: commands.Command) -> commands.Reply:
-        outcome = self.machine.handle(7, command, 0)
-        for record in outcome.records:
-            self.machine.replay(record, len(self.log))
-            self.log.append(record)
-        ((_, reply),) = outcome.replies
-        return reply
-
     def refused(self, command: commands.Command) -> int:
-        before = len(self.log)
-        reply = self.do(command)
-        assert isinstance(reply, commands.Refused), reply
-        assert len(self.log) == before
+        reply = self.refusal(command)
         assert reply.message
         return reply.code
 

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
-from quorate_broker import seams
 from quorate_broker.cluster import commands, records
 from quorate_broker.cluster.image import Image
-from quorate_broker.cluster.machine import ClusterMachine, Defaults
-from quorate_broker.cluster.records import Member
+from quorate_broker.cluster.machine import Defaults
 from quorate_broker.errors import ErrorCode
-from quorate_broker.wire import batch
-
-VOTERS = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
+from quorate_broker.testing.metadata import MetadataLeader
 
 
-class Leader:
-    """A machine with its log, of a broker that knows so much."""
-
-    def __init__(self, knows: int = records.FEATURE_LEVEL) -> None:
-        source = random.Random(1)
-        self.machine = ClusterMachine(Defaults(3, 3), lambda: seams.new_uuid(source), knows=knows)
-        self.log: list[batch.Record] = []
-        self.do(commands.FormCluster("c1", VOTERS))
-
-    @property
-    def image(self) -> Image:
-        return self.machine.image
-
-    def do(self, command: commands.Command) -> commands.Reply:
-        outcome = self.machine.handle(7, command, 0)
-        for record in outcome.records:
-            self.machine.replay(record, len(self.log))
-            self.log.append(record)
-        ((_, reply),) = outcome.replies
-        return reply
-
+class Leader(MetadataLeader):
     def register(self, level: int, *node_ids: int, raises: bool = True) -> commands.Reply:
         for node_id in node_ids:
             reply = self.do(
@@ -53,10 +27,7 @@ class Leader:
         return reply
 
     def refused(self, command: commands.Command) -> tuple[int, str]:
-        before = len(self.log)
-        reply = self.do(command)
-        assert isinstance(reply, commands.Refused), reply
-        assert len(self.log) == before
+        reply = self.refusal(command)
         return reply.code, reply.message or ""
 
 

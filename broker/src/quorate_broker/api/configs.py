@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from quorate_broker import config
+from quorate_broker.config.live import text_of
 from quorate_broker.config.setting import Kind
 
 
@@ -98,7 +99,7 @@ def check_topic(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
         if row is None:
             raise BadConfig(f"Unknown topic config name: {name}")
         try:
-            checked[name] = _text(row.parse(value))
+            checked[name] = text_of(row.parse(value))
         except ValueError as error:
             raise BadConfig(f"Invalid value {value} for configuration {name}: {error}") from error
     return checked
@@ -138,7 +139,7 @@ def of_broker(live: config.Live) -> Iterator[Entry]:
         yield _entry(name, row, tuple(_broker_synonyms(live, row)), read_only=read_only)
     # Kafka's own names of what the registry holds under others: clients and consoles look for them.
     fixed = tuple(each for each in settings.listeners if not each.is_told)
-    advertised = _text(fixed)
+    advertised = text_of(fixed)
     doc = "Addresses told to clients; set with listeners."
     yield _static("advertised.listeners", advertised, Type.LIST, doc)
     yield _static("broker.id", str(settings.node_id), Type.INT, "The same as node.id.")
@@ -165,16 +166,16 @@ def _broker_synonyms(live: config.Live, row: config.Setting) -> Iterator[tuple[s
     said, name = live.said, row.name
     if name == _RETENTION_MS and not {name, _RETENTION_HOURS}.isdisjoint(said.everybody):
         source = Source.ALL_BROKERS  # the hours count where nobody gave milliseconds
-        yield name, said.everybody.get(name, _text(live.now[name])), source
+        yield name, said.everybody.get(name, text_of(live.now[name])), source
     elif name in live.pinned or row.scope is config.Scope.NODE or not said.version:
         if live.file[name] != row.default:
-            yield name, _text(live.file[name]), Source.STATIC_BROKER
+            yield name, text_of(live.file[name]), Source.STATIC_BROKER
     else:
         if name in said.own:
             yield name, said.own[name], Source.ONE_BROKER
         if name in said.everybody:
             yield name, said.everybody[name], Source.ALL_BROKERS
-    yield name, _text(row.default), Source.DEFAULT
+    yield name, text_of(row.default), Source.DEFAULT
 
 
 def _type(row: config.Setting) -> Type:
@@ -190,16 +191,3 @@ def _type(row: config.Setting) -> Type:
             return Type.STRING
         case _:
             return Type.LIST
-
-
-def _text(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case config.Listener():
-            told = value.advertised if value.is_told else value.advertised_address
-            return f"{value.name}://{told}"
-        case tuple():
-            return ",".join(_text(part) for part in value)
-        case _:
-            return str(value)

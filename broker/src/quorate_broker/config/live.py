@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from quorate_broker.config.load import cross_problems, nearest, retention_ms
+from quorate_broker.config.network import Listener
 from quorate_broker.config.setting import Scope, Setting
 from quorate_broker.config.settings import SETTINGS, Settings
 
@@ -181,7 +182,14 @@ def seeds(file: Settings) -> dict[str, str]:
 
 
 def text_of(value: object) -> str:
-    """A value as its row reads it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+    """A value as its row reads it; a listener as clients are told of it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Listener():
+            told = value.advertised if value.is_told else value.advertised_address
+            return f"{value.name}://{told}"
+        case tuple():
+            return ",".join(text_of(part) for part in value)
+        case _:
+            return str(value)
