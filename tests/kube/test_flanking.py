@@ -1,8 +1,12 @@
 """Flanking nodes come and go as they please, and never lead."""
 
+import functools
 import itertools
 import random
+import time
+from collections.abc import Callable
 
+from quorate_bed import kube
 from quorate_bed.polling import eventually
 from quorate_bed.product import FIRST_FLANKING_ID, BrokerCluster, Json, condition, restarts
 
@@ -13,6 +17,9 @@ KILLS = 3
 ELECTIONS = 50
 SAMPLES = 1000
 SEED = 7
+PARTITIONS = 12
+SESSION_S = 6
+REBALANCE_S = 5
 CONTROLLER = "/v1/partitions/redpanda/controller/0"
 
 METADATA_BROKERS = """
@@ -20,6 +27,41 @@ import json, sys
 from confluent_kafka.admin import AdminClient
 found = AdminClient({"bootstrap.servers": sys.argv[1]}).list_topics(timeout=10)
 print(json.dumps(sorted(found.brokers)))
+"""
+
+MEMBER = """
+import os, signal, sys
+from confluent_kafka import Consumer
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+consumer = Consumer({
+    "bootstrap.servers": os.environ["QUORATE_BOOTSTRAP_SERVERS"],
+    "client.id": os.environ["HOSTNAME"],
+    "group.id": "sharing",
+    "heartbeat.interval.ms": 2000,
+    "session.timeout.ms": SESSION_MS,
+})
+consumer.subscribe(["shared"])
+while True:
+    consumer.poll(1)
+""".replace("SESSION_MS", str(1000 * SESSION_S))
+
+CREATE = """
+import sys
+from confluent_kafka.admin import AdminClient, NewTopic
+admin = AdminClient({"bootstrap.servers": sys.argv[1]})
+for made in admin.create_topics([NewTopic("shared", int(sys.argv[2]))]).values():
+    made.result(30)
+"""
+
+OWNED = """
+import json, sys
+from confluent_kafka.admin import AdminClient
+admin = AdminClient({"bootstrap.servers": sys.argv[1]})
+(group,) = admin.describe_consumer_groups(["sharing"]).values()
+print(json.dumps({
+    member.client_id: [one.partition for one in member.assignment.topic_partitions]
+    for member in group.result(10).members
+}))
 """
 
 
@@ -79,6 +121,34 @@ def test_flanking_nodes_coming_dying_and_going_under_load_change_nothing_for_the
         assert status["clusterId"] == before["clusterId"]
     assert three.stateful_set()["metadata"]["generation"] == generation
     assert [(pod["metadata"]["uid"], restarts(pod)) for pod in three.pods("broker")] == brokers
+
+
+def test_clients_beside_flanking_nodes_share_a_topic_also_after_one_of_them_was_killed(
+    three: BrokerCluster, figure: Callable[[str, float], None]
+) -> None:
+    three.client.python(CREATE, three.bootstrap, str(PARTITIONS))
+    member = {"name": "member", "image": kube.CLIENT_IMAGE, "command": ["python3", "-c", MEMBER]}
+    three.apply(flanking={"replicas": 3, "containers": [member]})
+    ids = [FIRST_FLANKING_ID + ordinal for ordinal in range(3)]
+
+    def shared(*ids: int) -> bool:
+        owned = three.client.python(OWNED, three.bootstrap)
+        assert set(owned) == {three.pod_of(node_id) for node_id in ids}, owned
+        assert sorted(itertools.chain(*owned.values())) == list(range(PARTITIONS)), owned
+        assert max(map(len, owned.values())) == PARTITIONS // len(ids), owned
+        return True
+
+    every = functools.partial(shared, *ids)
+    eventually(every, deadline_s=UP_S, what="three members share the topic")
+    began = time.monotonic()
+    hold = three.kill(ids[0], hold=True)
+    try:
+        rest = functools.partial(shared, *ids[1:])
+        eventually(rest, deadline_s=SESSION_S + REBALANCE_S, what="two share it")
+        figure("rebalanced_s", time.monotonic() - began)
+    finally:
+        hold.release()
+    eventually(every, deadline_s=UP_S, what="three share it again")
 
 
 def test_in_fifty_forced_elections_brokers_agree_and_no_flanking_node_leads_votes_or_is_listed(

@@ -24,16 +24,22 @@ def drained(target: cluster.Cluster, node: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only(target: cluster.Cluster, node: str) -> Iterator[None]:
-    """New pods are placed on that node and on no other while the block runs."""
-    others = [name for name in target.nodes() if name != node]
+def closed(target: cluster.Cluster, *names: str) -> Iterator[None]:
+    """No new pod is placed on those nodes while the block runs."""
     try:
-        for name in others:
+        for name in names:
             target.kubectl("cordon", name)
         yield
     finally:
-        for name in others:
+        for name in names:
             target.kubectl("uncordon", name)
+
+
+@contextlib.contextmanager
+def only(target: cluster.Cluster, node: str) -> Iterator[None]:
+    """New pods are placed on that node and on no other while the block runs."""
+    with closed(target, *(name for name in target.nodes() if name != node)):
+        yield
 
 
 def zone(target: cluster.Cluster, node: str) -> str:

@@ -28,7 +28,9 @@ class Unrest:
         self._stop = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.wait(self._random.uniform(*EVERY_S)):
+        lives_s = self._random.uniform(0, EVERY_S[0])  # what is over soon meets a death, too
+        while not self._stop.wait(lives_s):
+            lives_s = self._random.uniform(*EVERY_S)
             with contextlib.suppress(CommandError, BedError):  # the API server may be away
                 self._kill()
 
