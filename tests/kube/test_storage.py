@@ -87,7 +87,7 @@ def test_a_cluster_that_hibernates_has_no_pod_keeps_its_volumes_and_wakes_with_a
     assert after["clusterId"] == before["clusterId"]
     script, count = kube.script("consume.py"), str(written.acknowledged)
     eventually(three.reached, what="the Service leads to brokers again")
-    read = three.client.python(script, three.bootstrap, "hibernated", count)
+    read = three.client.python(script, three.bootstrap, load.topic, count)
     assert read["different"] >= written.acknowledged
 
 

@@ -6,6 +6,7 @@ a pod while things are being broken.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ from quorate_bed.polling import eventually
 
 Json = dict[str, Any]
 
+_LOADS = itertools.count(1)
 ADMIN_PORT = 9644
 FIRST_FLANKING_ID = 101
 ANSWER_S = 5
@@ -288,8 +290,9 @@ class BrokerCluster:
     def load(
         self, topic: str, *, patience_s: int = loads.DEFAULT_PATIENCE_S
     ) -> Iterator[loads.Load]:
-        """Records are written with acks=all from a pod while the block runs."""
-        load = loads.Load(self.client, topic)
+        """Records are written with acks=all from a pod while the block runs, to a topic of its own
+        whose name begins so."""
+        load = loads.Load(self.client, f"{topic}-{next(_LOADS)}")
         load.start(self.bootstrap, patience_s)
         try:
             load.goes_on()
