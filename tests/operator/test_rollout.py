@@ -10,9 +10,10 @@ import pytest
 
 from quorate_operator.facts import Claim, Partition
 from quorate_operator.model_lifecycle import Window
-from quorate_operator.plan import asks_first, events, informed, leadership, rollout, status, windows
+from quorate_operator.plan import asks_first, events, informed, rollout, status, windows
 from quorate_operator.plan.blocked import SENTENCES, Reason
 from quorate_operator.plan.conditions import Passed
+from quorate_operator.testing import story as telling
 from quorate_operator.testing.fake_admin import survey
 
 FORMED = {"clusterId": "id-1"}
@@ -38,24 +39,14 @@ def workload(**annotations: str) -> dict[str, Any]:
     }
 
 
-class Story:
-    """Three brokers, led by broker 2, of which some are old."""
+class Story(telling.Story):
+    """Some of them are old."""
 
     def __init__(self, scene, old: tuple[int, ...] = (0, 1, 2), **other: Any) -> None:
-        self.scene = scene
-        self.pods = [
-            scene.pod(f"broker-{n}", revision="old" if n in old else "new") for n in range(3)
-        ]
-        self.views = scene.views(*[scene.view(2, 5)] * 3)
-        self.survey = survey()
+        super().__init__(scene, ["old" if n in old else "new" for n in range(3)])
         self.workload = workload()
-        self.spec: dict[str, Any] = {}
-        self.annotations: dict[str, str] = {}
         self.told: dict[str, Any] = {}
         self.other = other
-
-    def change(self, number: int, **facts: Any) -> None:
-        self.pods[number] = dataclasses.replace(self.pods[number], **facts)
 
     def silence(self, number: int) -> None:
         self.change(number, ready=False)
@@ -73,18 +64,6 @@ class Story:
             **self.other,
         )
         return informed(wish, self.survey)
-
-    @property
-    def look(self):
-        return rollout.look(self.wish, leadership.read(self.wish))
-
-    @property
-    def steps(self) -> list[str]:
-        return [str(step) for step in self.look.steps]
-
-    @property
-    def blocked(self) -> list[tuple[str, str]]:
-        return [(one.reason.value, one.subject) for one in self.look.blocked]
 
 
 def permit(number: int) -> str:

@@ -14,14 +14,13 @@ from quorate_operator.plan import (
     asks_first,
     identity,
     informed,
-    leadership,
     plan,
-    rollout,
     size,
     status,
 )
 from quorate_operator.plan.conditions import Passed
 from quorate_operator.plan.subject import subject
+from quorate_operator.testing import story as telling
 from quorate_operator.testing.fake_admin import survey
 from quorate_operator.testing.live import as_live
 
@@ -30,21 +29,14 @@ IMAGE = "quorate-broker:0.1.0"
 SET = ("StatefulSet", "orders-broker")
 
 
-class Story:
-    """Three brokers on three volumes of 1Gi and the class `fast`, led by broker 2."""
+class Story(telling.Story):
+    """They are on three volumes of 1Gi and the class `fast`."""
 
     def __init__(self, scene, **storage: Any) -> None:
-        self.scene = scene
-        self.spec: dict[str, Any] = {"storage": GUIDED | storage}
-        self.pods = [scene.pod(f"broker-{n}", revision="new") for n in range(3)]
+        super().__init__(scene, ["new"] * 3)
+        self.spec = {"storage": GUIDED | storage}
         self.volumes = [scene.volume(n) for n in range(3)]
-        self.views = scene.views(*[scene.view(2, 5)] * 3)
-        self.survey = survey()
-        self.annotations: dict[str, str] = {}
         self.permit = ""
-
-    def change(self, number: int, **facts: Any) -> None:
-        self.pods[number] = dataclasses.replace(self.pods[number], **facts)
 
     @property
     def wish(self):
@@ -72,18 +64,6 @@ class Story:
             ),
             self.survey,
         )
-
-    @property
-    def look(self):
-        return rollout.look(self.wish, leadership.read(self.wish))
-
-    @property
-    def steps(self) -> list[str]:
-        return [str(step) for step in self.look.steps]
-
-    @property
-    def blocked(self) -> list[tuple[str, str]]:
-        return [(one.reason.value, one.subject) for one in self.look.blocked]
 
     @property
     def storage_ready(self):

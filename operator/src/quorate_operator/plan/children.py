@@ -20,6 +20,16 @@ from quorate_operator.names import APPLIED_ANNOTATION, ROLE_LABEL, SCALED_BY_ANN
 from quorate_operator.plan import quantity
 from quorate_operator.plan.actions import Apply, LendReplicas, Remove
 
+_NOTHING: Final = ("", 0, False)
+"""What the API server leaves out of what it stores, where that is what a missing field means."""
+REMOVABLE: Final = (
+    "Service",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "HorizontalPodAutoscaler",
+    "PodMonitor",
+)
+
 
 def differences(desired: Iterable[Json], live: Mapping[tuple[str, str], Json]) -> Iterator[Apply]:
     for manifest in desired:
@@ -35,17 +45,6 @@ def _onto(manifest: Json, found: Json) -> str:
     if manifest["kind"] != "StatefulSet" or labels.get(ROLE_LABEL) != "broker":
         return ""
     return str(found.get("metadata", {}).get("resourceVersion", ""))
-
-
-_NOTHING: Final = ("", 0, False)
-"""What the API server leaves out of what it stores, where that is what a missing field means."""
-REMOVABLE: Final = (
-    "Service",
-    "NetworkPolicy",
-    "PodDisruptionBudget",
-    "HorizontalPodAutoscaler",
-    "PodMonitor",
-)
 
 
 def leftovers(
