@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import pytest
 
+from quorate_broker.admin.app import MAX_WATCH_TIMEOUT_MS
 from quorate_operator.brokers import Brokers, Timing, parse
 from quorate_operator.facts import Claim, View
 from quorate_operator.testing.fake_broker import FakeBroker, answer
@@ -23,6 +25,12 @@ async def following(broker: FakeBroker, timing: Timing = QUICK):
         task = group.create_task(brokers.follow("pod-0", told.put_nowait))
         yield told
         task.cancel()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0)
 
 
 def test_news_arrive_without_being_asked_for():
@@ -55,6 +63,37 @@ def test_a_quiet_broker_is_asked_less_and_less_often_until_there_are_news():
             assert (2, 10) in broker.asked
 
     asyncio.run(story())
+
+
+def test_a_quiet_broker_that_is_doubted_is_asked_again_at_once_with_the_short_hold():
+    async def story():
+        told: asyncio.Queue[View | None] = asyncio.Queue()
+        timing = Timing(hold_ms=60_000, most_hold_ms=600_000)
+        async with (
+            FakeBroker("127.0.0.1").serve() as broker,
+            Brokers(timing, port=broker.port) as brokers,
+            asyncio.TaskGroup() as group,
+        ):
+            brokers.addresses.know("pod-0", broker.address)
+            task = group.create_task(brokers.follow("pod-0", told.put_nowait))
+            await told.get()
+            await broker.tell()
+            await until(lambda: len(broker.asked) == 3)
+            brokers.doubt("pod-0")
+            await until(lambda: len(broker.asked) == 4)
+            brokers.doubt("pod-0")
+            await broker.tell(healthy=False)
+            await told.get()
+            await until(lambda: len(broker.asked) == 5)
+            assert broker.asked[1:4] == [(1, 60_000), (2, 120_000), (2, 60_000)]
+            assert broker.asked[4:] == [(3, 60_000)], "a short hold is waited for"
+            task.cancel()
+
+    asyncio.run(story())
+
+
+def test_no_broker_is_asked_more_than_once_a_minute_while_all_is_quiet():
+    assert Timing().most_hold_ms == MAX_WATCH_TIMEOUT_MS == 60_000
 
 
 def test_a_new_version_without_news_is_not_told():

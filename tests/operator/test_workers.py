@@ -240,11 +240,15 @@ class Sources:
     def __init__(self) -> None:
         self.addresses = Addresses()
         self.tell: dict[str, Callable[[View | None], None]] = {}
+        self.doubted: list[str] = []
 
     async def follow(self, host: str, tell) -> None:
         self.tell[host.partition(".")[0]] = tell
         tell(None)
         await asyncio.Event().wait()
+
+    def doubt(self, host: str) -> None:
+        self.doubted.append(host.partition(".")[0])
 
 
 def test_a_newer_leader_is_not_forgotten_with_the_broker_that_told_of_it(scene):
@@ -263,6 +267,30 @@ def test_a_newer_leader_is_not_forgotten_with_the_broker_that_told_of_it(scene):
             sources.tell["orders-broker-1"](None)
             await passes.until(3)
             assert [view.leader for view in passes.seen[-1].values()] == [None]
+            workers.stop()
+
+    asyncio.run(story())
+
+
+def test_a_broker_whose_pod_is_ready_no_more_is_doubted_and_so_are_all_when_one_falls_silent(scene):
+    async def story():
+        passes = Passes([scene.pod(f"broker-{n}") for n in range(3)])
+        sources = Sources()
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            workers = Workers(group, passes, sources, SystemClock(), PATIENT)
+            workers.wake(KEY)
+            await passes.until(1)
+            passes.found = (scene.pod("broker-0", ready=False), *passes.found[1:])
+            for _ in range(2):
+                seen = len(passes.seen)
+                workers.wake(KEY)
+                await passes.until(seen + 1)
+            while not sources.doubted:
+                await asyncio.sleep(0)
+            assert sources.doubted == ["orders-broker-0"], "once"
+            sources.tell["orders-broker-1"](scene.view(1, 3))
+            sources.tell["orders-broker-1"](None)
+            assert sources.doubted[1:] == ["orders-broker-0", "orders-broker-2"]
             workers.stop()
 
     asyncio.run(story())

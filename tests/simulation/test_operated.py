@@ -336,6 +336,9 @@ async def respond(app, method: str, path: str, deliver, scheduler) -> None:
 class Hearing(Caller):
     """`workers.Sources`: the watch, polled."""
 
+    def doubt(self, host: str) -> None:
+        """It is asked soon anyway."""
+
     async def follow(self, host: str, tell) -> None:
         last, first = None, True
         while True:

@@ -3,8 +3,9 @@
 Every broker is asked, not only the leader: when the leader dies the others have the news. A request
 waits at the broker until something changes or the hold is over, so that a change arrives at once
 and a broker that hangs is noticed within hold + 2 x slack (5 s), one that is gone at once. While
-nothing changes in a healthy cluster the hold grows, up to half a minute: so many requests are not
-worth what a broker that hangs would tell, as the others, who miss it, say so at once. A broker that
+nothing changes in a healthy cluster the hold grows, up to a minute: so many requests are not worth
+what a broker that hangs would tell. The others, who miss it, say so at once, and its own pod stops
+being ready: whoever sees that says `doubt`, and it is asked again with a short hold. A broker that
 does not answer is data.
 
 Read next: `admin.py` for what is asked beside it; `facts.View`, which is what comes out;
@@ -29,7 +30,8 @@ from quorate_operator.metrics import BROKER_ANSWERS
 from quorate_operator.model import ADMIN_PORT
 
 HOLD_MS: Final = 2000
-MOST_HOLD_MS: Final = 30_000
+MOST_HOLD_MS: Final = 60_000
+"""Brokers hold no request for longer."""
 SLACK_S: Final = 1.5
 PAUSE_S: Final = 0.5
 """Between a failed request and the next one."""
@@ -90,6 +92,8 @@ class Brokers:
         self.addresses = Addresses()
         self.timing = timing or Timing()
         self._port = port
+        self._long: dict[str, asyncio.Timeout] = {}
+        """Requests with more than the short hold, by host."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Brokers:
@@ -116,6 +120,11 @@ class Brokers:
         url = f"http://{host}:{self._port}{path}"
         return self._session.request(method, url, json=body, timeout=limit, allow_redirects=False)
 
+    def doubt(self, host: str) -> None:
+        """It may hang: what waits for its news is asked again, with the short hold."""
+        if host in self._long:
+            self._long[host].reschedule(asyncio.get_running_loop().time())
+
     async def follow(self, host: str, tell: Callable[[View | None], None]) -> None:
         """Until cancelled: call `tell` with each new view, and with None when there is none.
 
@@ -124,12 +133,15 @@ class Brokers:
         last: View | None = None
         first = True
         hold_ms = self.timing.hold_ms
-        url = f"http://{host}:{self._port}"
         while True:
-            view = await self._watch(url, last, hold_ms)
+            try:
+                view = await self._patiently(host, last, hold_ms)
+            except TimeoutError:  # doubted
+                hold_ms = self.timing.hold_ms
+                continue
             if view is None and last is not None:
                 # Once more: the connection may have been closed under the request.
-                view = await self._watch(url, None, hold_ms)
+                view = await self._watch(host, None, hold_ms)
             BROKER_ANSWERS.labels("answered" if view else "silent").inc()
             is_news = first or not _alike(view, last)
             if is_news:
@@ -143,7 +155,17 @@ class Brokers:
             if view is None:
                 await asyncio.sleep(self.timing.pause_s)
 
-    async def _watch(self, url: str, last: View | None, hold_ms: int) -> View | None:
+    async def _patiently(self, host: str, last: View | None, hold_ms: int) -> View | None:
+        """As `_watch`. TimeoutError: the broker was doubted meanwhile."""
+        if hold_ms <= self.timing.hold_ms:
+            return await self._watch(host, last, hold_ms)
+        try:
+            async with asyncio.timeout(None) as self._long[host]:
+                return await self._watch(host, last, hold_ms)
+        finally:
+            del self._long[host]
+
+    async def _watch(self, host: str, last: View | None, hold_ms: int) -> View | None:
         """The next view; None if there is no proper answer in time. The first comes at once."""
         assert self._session is not None
         hold_ms = hold_ms if last else 0
@@ -151,7 +173,7 @@ class Brokers:
         limit = aiohttp.ClientTimeout(total=hold_ms / 1000 + self.timing.slack_s)
         try:
             async with self._session.get(
-                f"{url}/v1/watch", params=query, timeout=limit
+                f"http://{host}:{self._port}/v1/watch", params=query, timeout=limit
             ) as response:
                 if response.status != 200:
                     return None

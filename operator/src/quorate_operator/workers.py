@@ -37,8 +37,9 @@ class Limits:
     """Pauses in seconds, and how much goes on at once."""
 
     passes: int = 16
-    resync_s: float = 300.0
-    """Nothing is under way and nothing waits: then only a lost event could be missed."""
+    resync_s: float = 1800.0
+    """Nothing is under way and nothing waits: `resync.py` finds what an event did not tell, but for
+    what nobody watches (monitors, kept specs)."""
     busy_s: float = 30.0
     soon_s: float = 2.0
     jitter: float = 0.2
@@ -74,6 +75,8 @@ class Sources(Protocol):
 
     async def follow(self, host: str, tell: Callable[[View | None], None]) -> None: ...
 
+    def doubt(self, host: str) -> None: ...
+
 
 class Workers:
     """Workers by cluster. They live in the given group and end with their cluster."""
@@ -101,10 +104,12 @@ class Workers:
         """Clusters that have a worker."""
         return len(self._workers)
 
-    def look_after(self, key: Key) -> None:
-        """From now on. One that is looked after already looks again by itself."""
-        if key not in self._wakers:
+    def look_after(self, key: Key) -> bool:
+        """From now on; False: it is already."""
+        is_new = key not in self._wakers
+        if is_new:
             self.wake(key)
+        return is_new
 
     def wake(self, key: Key) -> None:
         waker = self._wakers.get(key)
@@ -246,6 +251,10 @@ class _Followers:
         for uid, pod in wanted.items():
             if uid not in self._followed:
                 self._join(pod)
+            before, task = self._followed[uid]
+            if before.ready and not pod.ready:
+                self._brokers.doubt(self._names.pod_host(pod.name))
+            self._followed[uid] = (pod, task)
         self._note_heard()
 
     def _join(self, pod: Pod) -> None:
@@ -269,13 +278,20 @@ class _Followers:
         self._unheard.discard(uid)
         self._note_heard()
         if view is None:
-            self._told.pop(uid, None)
+            if self._told.pop(uid, None) is not None:
+                self._doubt_others(uid)
         else:
             self._told[uid] = view
             if view.leader is not None:
                 newest = self._newest.get(view.cluster_id, 0)
                 self._newest[view.cluster_id] = max(newest, view.leader.term)
         self._wake()
+
+    def _doubt_others(self, silent: str) -> None:
+        """Whatever silenced one broker may have silenced more."""
+        for uid, (pod, _) in self._followed.items():
+            if uid != silent:
+                self._brokers.doubt(self._names.pod_host(pod.name))
 
     def _note_heard(self) -> None:
         if self._unheard:

@@ -43,6 +43,9 @@ class Hearing:
         self._brokers = brokers
         self._life = life
 
+    def doubt(self, host: str) -> None:
+        """Silence is noticed in time here."""
+
     async def follow(self, host: str, tell: Callable[[View | None], None]) -> None:
         last: View | None = None
         first = True
