@@ -111,29 +111,40 @@ def test_kopf_only_watches():
         assert list(other.get_all_handlers()) == []
 
 
-def test_an_event_wakes_the_cluster_that_it_belongs_to():
+def test_an_event_wakes_the_cluster_that_it_belongs_to_if_it_is_news():
     woken: list[Key] = []
     heard: list[tuple[health.Thing, str]] = []
-    registry = handlers.registry(
-        woken.append, lambda thing, version: heard.append((thing, version)), lambda: None
-    )
+    news = iter([True, True, False, True])
+
+    def hear(thing: health.Thing, version: str) -> bool:
+        heard.append((thing, version))
+        return next(news)
+
+    registry = handlers.registry(woken.append, hear, lambda: None)
     by_id = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
 
+    def event(kind: str | None, version: str):
+        return {"type": kind, "object": {"metadata": {"resourceVersion": version}}}
+
     async def story():
-        await by_id["cluster"](namespace="shop", name="orders", meta={"resourceVersion": "7"})
-        await by_id["pods"](
-            namespace="shop",
-            name="orders-broker-0",
-            labels={"quorate.dev/cluster": "orders"},
-            meta={"resourceVersion": "8"},
-            param="pods",
-        )
+        await by_id["cluster"](namespace="shop", name="orders", event=event(None, "7"))
+        for kind, version in (("MODIFIED", "8"), (None, "8"), ("DELETED", "9")):
+            await by_id["pods"](
+                namespace="shop",
+                name="orders-broker-0",
+                labels={"quorate.dev/cluster": "orders"},
+                event=event(kind, version),
+                param="pods",
+            )
 
     asyncio.run(story())
-    assert woken == [Key("shop", "orders")] * 2
+    pod = health.Thing("pods", "shop", "orders-broker-0")
+    assert woken == [Key("shop", "orders")] * 3
     assert heard == [
         (health.Thing("brokerclusters", "shop", "orders"), "7"),
-        (health.Thing("pods", "shop", "orders-broker-0"), "8"),
+        (pod, "8"),
+        (pod, "8"),
+        (pod, ""),
     ]
 
 
@@ -218,7 +229,6 @@ def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
     clock = Hands()
     pulse = health.Pulse(clock)
     pod = health.Thing("pods", "shop", "orders-broker-0")
-    scope = Key("shop", "orders")
 
     def at(now: float, listed: str, heard: str = "") -> str:
         clock.at = now
@@ -226,7 +236,7 @@ def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
         pulse.tried()
         if heard:
             pulse.heard(pod, heard)
-        pulse.listed(scope, {pod: listed})
+        pulse.listed("pods", {pod: listed})
         return pulse.trouble
 
     assert at(0, "1", heard="1") == ""
@@ -239,12 +249,12 @@ def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
     clock.at = 600
     pulse.beat()
     pulse.tried()
-    pulse.listed(scope, {pod: "6"})
+    pulse.listed("pods", {pod: "6"})
     clock.at = 900
     pulse.beat()
     pulse.tried()
     assert pulse.trouble == "", "one list alone may have been older than the news"
-    pulse.listed(scope, {pod: "6"})
+    pulse.listed("pods", {pod: "6"})
     assert pulse.trouble == "the watch of pods does not deliver what a list shows"
-    pulse.forget(scope)
-    assert pulse.trouble == "", "a cluster that is gone is heard of no more"
+    pulse.listed("pods", {})
+    assert pulse.trouble == "", "what is gone is heard of no more"

@@ -1,11 +1,11 @@
 """`quorate-operator`: builds every part and runs until told to stop.
 
 Several may run; one of them is active (`lease.py`). Three things run side by side in it: kopf
-(events -> wake), one worker per cluster (wake -> pass), and the resync (every minute: a list shows
-whom no event told of). When any of them ends unexpectedly the process ends and is started again;
+(events -> wake), one worker per cluster (wake -> pass), and the resync (lists show what no event
+told of). When any of them ends unexpectedly the process ends and is started again;
 brokers neither notice nor care.
 
-Read next: `lease.py`, `handlers.py`, `workers.py`, `reconcile.py`.
+Read next: `lease.py`, `handlers.py`, `resync.py`, `workers.py`, `reconcile.py`.
 """
 
 from __future__ import annotations
@@ -14,37 +14,29 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 import kopf
 from kubernetes.aio import client
 
-from quorate_operator import access, handlers, health, kube, model
+from quorate_operator import access, handlers, health, kube
 from quorate_operator.admin import HttpAdmin
 from quorate_operator.brokers import Brokers
 from quorate_operator.budget import Budget
-from quorate_operator.facts import Json
-from quorate_operator.health import Pulse, Thing
-from quorate_operator.kube import Kube, KubeError
+from quorate_operator.health import Pulse
+from quorate_operator.kube import Kube
 from quorate_operator.lease import Lease, LeaseLost
 from quorate_operator.metrics import ACTIVE
-from quorate_operator.names import Key
-from quorate_operator.reconcile import Listed, Reconciler
+from quorate_operator.reconcile import Reconciler
+from quorate_operator.resync import Resync
 from quorate_operator.seams import Clock, SystemClock
 from quorate_operator.settings import Settings, SettingsError, load
 from quorate_operator.workers import Workers
 
 LOGGER: Final = logging.getLogger("quorate_operator")
-RESYNC_S: Final = 60.0
-SPREAD_S: Final = 12.0
-"""Over this the clusters of one resync are spread."""
-NO_DEFINITION: Final = (
-    f"the definition {model.PLURAL}.{model.GROUP} is not installed: install the chart quorate-crds"
-)
 
 
 def main() -> None:
@@ -117,7 +109,6 @@ async def _active(
     ):
         budget = Budget(settings.rollouts)
         reconciler = Reconciler(talker, HttpAdmin(brokers), settings.image, clock, budget)
-        reconciler.listed = _noting(pulse)
         workers = Workers(group, reconciler, brokers, clock)
         listed = asyncio.Event()
         resync = group.create_task(
@@ -145,94 +136,6 @@ async def _beat(pulse: Pulse) -> None:
     while True:
         pulse.beat()
         await asyncio.sleep(health.BEAT_S)
-
-
-def _noting(pulse: Pulse) -> Listed:
-    """What passes list is held against what the watches deliver."""
-    watched = {kube.KINDS[kind][1]: kind for kind in kube.KINDS}
-    plurals = {watched[plural]: plural for _, plural in handlers.WATCHED}
-
-    def note(key: Key, objects: Iterable[Json]) -> None:
-        versions = {
-            Thing(plurals[one["kind"]], key.namespace, one["metadata"]["name"]): str(
-                one["metadata"].get("resourceVersion", "")
-            )
-            for one in objects
-            if one["kind"] in plurals
-        }
-        pulse.listed(key, versions)
-
-    return note
-
-
-class Resync:
-    """Finds clusters of which no event told: none has to arrive for things to become right.
-
-    A list each minute shows whether the watch of the clusters lives; one that it missed is woken,
-    one that nobody looks after yet is looked after from now on.
-    """
-
-    def __init__(
-        self,
-        talker: Kube,
-        namespaces: tuple[str, ...],
-        workers: Workers,
-        pulse: Pulse,
-        budget: Budget,
-    ) -> None:
-        self._kube = talker
-        self._namespaces = namespaces
-        self._workers = workers
-        self._pulse = pulse
-        self._budget = budget
-        self._known: set[Key] = set()
-
-    async def run(self, listed: asyncio.Event) -> None:
-        while True:
-            self._pulse.tried()
-            try:
-                found = await self._look(first=not listed.is_set())
-            except KubeError as error:
-                what = NO_DEFINITION if error.status == 404 else error.message
-                LOGGER.warning("cannot list clusters: %s", what)
-                await asyncio.sleep(2.0)
-                continue
-            listed.set()
-            for key in self._missed(found):
-                self._workers.wake(key)
-            for key in found:
-                self._workers.look_after(key)
-                await asyncio.sleep(random.uniform(0, 2 * SPREAD_S / len(found)))
-            await asyncio.sleep(RESYNC_S)
-
-    async def _look(self, *, first: bool) -> dict[Key, str]:
-        clusters = [
-            one
-            for namespace in self._namespaces or (None,)
-            for one in await self._kube.all(model.KIND, namespace)
-        ]
-        if first:
-            self._budget.begin_with(clusters)
-        metadata = [one["metadata"] for one in clusters]
-        found = {
-            Key(one["namespace"], one["name"]): str(one.get("resourceVersion", ""))
-            for one in metadata
-        }
-        self._pulse.succeeded()
-        for gone in self._known - set(found):
-            self._pulse.forget(gone)
-        self._known = set(found)
-        self._pulse.listed(None, {_thing(key): version for key, version in found.items()})
-        return found
-
-    def _missed(self, found: dict[Key, str]) -> list[Key]:
-        return [
-            key for key, version in found.items() if not self._pulse.has_heard(_thing(key), version)
-        ]
-
-
-def _thing(key: Key) -> Thing:
-    return Thing(model.PLURAL, key.namespace, key.name)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """kopf as a watch engine, and as nothing else.
 
-Every handler does one thing: it wakes the worker of a cluster. There are no on.create or on.update
-handlers, no daemons, timers, finalizers or annotations: those act on edges, and an edge that is
-missed is missed for good. What kopf misses, the resync in `__main__` finds.
+Every handler does one thing: it wakes the worker of a cluster, unless what it was given is no news.
+There are no on.create or on.update handlers, no daemons, timers, finalizers or annotations: those
+act on edges, and an edge that is missed is missed for good. What kopf misses, `resync.py` finds.
 
 Read next: `workers.py`.
 """
@@ -34,7 +34,7 @@ WATCHED: Final = (
 
 def registry(
     wake: Callable[[Key], None],
-    heard: Callable[[Thing, str], None],
+    heard: Callable[[Thing, str], bool],
     login: Callable[[], kopf.ConnectionInfo],
 ) -> kopf.OperatorRegistry:
     """Everything that kopf is told to do."""
@@ -43,22 +43,25 @@ def registry(
     async def sign_in(**_: Any) -> kopf.ConnectionInfo:
         return login()
 
-    async def cluster(*, namespace: str | None, name: str, meta: kopf.Meta, **_: Any) -> None:
-        key = Key(namespace or "", name)
-        heard(Thing(model.PLURAL, key.namespace, key.name), str(meta.get("resourceVersion", "")))
-        wake(key)
+    def tell(thing: Thing, cluster: str, event: kopf.RawEvent) -> None:
+        is_gone = event["type"] == "DELETED"
+        version = "" if is_gone else event["object"]["metadata"].get("resourceVersion", "")
+        if heard(thing, version):
+            wake(Key(thing.namespace, cluster))
+
+    async def cluster(*, namespace: str | None, name: str, event: kopf.RawEvent, **_: Any) -> None:
+        tell(Thing(model.PLURAL, namespace or "", name), name, event)
 
     async def child(
         *,
         namespace: str | None,
         name: str,
         labels: kopf.Labels,
-        meta: kopf.Meta,
+        event: kopf.RawEvent,
         param: Any = "",
         **_: Any,
     ) -> None:
-        heard(Thing(param, namespace or "", name), str(meta.get("resourceVersion", "")))
-        wake(Key(namespace or "", labels[CLUSTER_LABEL]))
+        tell(Thing(param, namespace or "", name), labels[CLUSTER_LABEL], event)
 
     kopf.on.login(registry=found, id="login")(sign_in)
     kopf.on.event(f"{model.GROUP}/{model.VERSION}", model.PLURAL, registry=found, id="cluster")(

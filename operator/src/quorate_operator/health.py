@@ -16,7 +16,6 @@ import prometheus_client
 from aiohttp import web
 
 from quorate_operator.metrics import LOOP_LAG_SECONDS
-from quorate_operator.names import Key
 from quorate_operator.seams import Clock
 
 LATE_S: Final = 300.0
@@ -32,10 +31,6 @@ class Thing(NamedTuple):
     plural: str
     namespace: str
     name: str
-
-
-Scope = Key | None
-"""What is listed in one go: the children of a cluster; None: all clusters."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,8 +52,9 @@ class Pulse:
         self._tried = self._beat = clock.monotonic()
         self._succeeded: float | None = None
         self._heard: dict[Thing, str] = {}
-        self._listed: dict[Scope, set[Thing]] = {}
-        self._missing: dict[Scope, dict[Thing, Missing]] = {}
+        self._listed: dict[str, dict[Thing, str]] = {}
+        """By plural, what the last list showed."""
+        self._missing: dict[str, dict[Thing, Missing]] = {}
         self.standby = False
 
     def beat(self) -> None:
@@ -73,23 +69,29 @@ class Pulse:
     def succeeded(self) -> None:
         self._succeeded = self._clock.monotonic()
 
-    def heard(self, thing: Thing, version: str) -> None:
-        """A watch delivered an object in that version."""
+    def heard(self, thing: Thing, version: str) -> bool:
+        """A watch delivered an object in that version; empty: that it is gone.
+
+        False: that is no news, since it was delivered before, or a list has shown it.
+        """
+        if not version:
+            self._heard.pop(thing, None)
+            return True
+        known = (self._heard.get(thing), self._listed.get(thing.plural, {}).get(thing))
         self._heard[thing] = version
+        return version not in known
 
-    def has_heard(self, thing: Thing, version: str) -> bool:
-        return self._heard.get(thing) == version
+    def listed(self, plural: str, versions: Mapping[Thing, str]) -> list[Thing]:
+        """A list shows these. Returns those of which the watch has not said the same.
 
-    def listed(self, scope: Scope, versions: Mapping[Thing, str]) -> None:
-        """A list shows these. Whether the watch said the same is seen at the next list.
-
-        One list alone proves nothing: news may come in between its making and its reading.
+        One list alone does not prove that it never will: news may come in between its making and
+        its reading.
         """
         now = self._clock.monotonic()
-        for gone in self._listed.get(scope, set()) - set(versions):
+        for gone in self._listed.get(plural, {}).keys() - versions.keys():
             self._heard.pop(gone, None)
-        self._listed[scope] = set(versions)
-        before, missing = self._missing.get(scope, {}), {}
+        self._listed[plural] = dict(versions)
+        before, missing = self._missing.get(plural, {}), {}
         for thing, version in versions.items():
             heard = self._heard.get(thing, "")
             known = before.get(thing)
@@ -98,12 +100,8 @@ class Pulse:
             same = known is not None and known.heard == heard
             since = known.since if known is not None and same else now
             missing[thing] = Missing(heard, since, again=same)
-        self._missing[scope] = missing
-
-    def forget(self, scope: Scope) -> None:
-        """There is no such cluster any more."""
-        self.listed(scope, {})
-        del self._listed[scope], self._missing[scope]
+        self._missing[plural] = missing
+        return list(missing)
 
     @property
     def trouble(self) -> str:

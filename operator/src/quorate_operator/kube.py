@@ -27,6 +27,9 @@ TIMEOUT_S: Final = 20.0
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
+METADATA: Final = f"application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{JSON}"
+PAGE: Final = 500
+"""Objects in one answer, where not all of them are needed at once."""
 
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
     model.KIND: (f"{model.GROUP}/{model.VERSION}", model.PLURAL),
@@ -142,6 +145,20 @@ class Kube:
         version, _ = KINDS[kind]
         return [{"apiVersion": version, "kind": kind, **item} for item in answer["items"]]
 
+    async def metadata(self, kind: str, namespace: str | None, selector: str) -> list[Json]:
+        """What stands in the metadata of all of them, without what managers own of them."""
+        found: list[Json] = []
+        where = ""
+        while True:
+            query = [("labelSelector", selector), ("limit", str(PAGE)), ("continue", where)]
+            query = [(name, value) for name, value in query if value]
+            path = _path(kind, namespace)
+            answer = await self._request("GET", path, query=query, form=METADATA)
+            found += (_slim(item["metadata"]) for item in answer["items"])
+            where = answer.get("metadata", {}).get("continue", "")
+            if not where:
+                return found
+
     async def apply(self, manifest: Json, manager: str, *, force: bool, part: str = "") -> Json:
         """Server-side apply; `part` is a subresource. Raises Conflict unless forced."""
         metadata = manifest["metadata"]
@@ -179,13 +196,15 @@ class Kube:
         body: Json | None = None,
         form: str = JSON,
     ) -> Json:
+        """`form` of the body, or of the answer to a GET."""
+        headers = {"Accept": form} if method == "GET" else {"Accept": JSON, "Content-Type": form}
         if method != "GET" and not self._may_write():
             raise KubeError(0, "this operator is not the active one")
         request = await self._api.param_serialize(
             method,
             path,
             query_params=query or [],
-            header_params={"Accept": JSON, "Content-Type": form},
+            header_params=headers,
             body=body,
             auth_settings=["BearerToken"],
         )
@@ -201,6 +220,10 @@ class Kube:
         if response.status >= 300:
             raise _error(response.status, answer)
         return answer
+
+
+def _slim(metadata: Json) -> Json:
+    return {name: value for name, value in metadata.items() if name != "managedFields"}
 
 
 def _path(kind: str, namespace: str | None, name: str = "") -> str:

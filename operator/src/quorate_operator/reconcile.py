@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final, TypeVar
 
 import pydantic
@@ -67,13 +67,6 @@ class Result:
     outcome: str = "done"
 
 
-Listed = Callable[[Key, Iterable[Json]], None]
-
-
-def ignore(_key: Key, _objects: Iterable[Json]) -> None:
-    """Nobody wants to know what a pass saw."""
-
-
 class Reconciler:
     """Passes over clusters; holds no state of any of them but the budget of rollouts."""
 
@@ -91,8 +84,6 @@ class Reconciler:
         self._default = default
         self._clock = clock
         self.budget = budget or Budget()
-        self.listed: Listed = ignore
-        """Told of all children that a pass has listed."""
 
     async def pods(self, key: Key) -> tuple[Pod, ...]:
         """The pods of a cluster, before anything else is known about it."""
@@ -194,9 +185,7 @@ class Reconciler:
         said = [task.result() for task in lists]
         if _unknown(said[-1]):
             said[-1] = []
-        several = [_answer(one) for one in said]
-        self.listed(key, (one for each in several for one in each))
-        *children, pods, volumes, monitors = several
+        *children, pods, volumes, monitors = (_answer(one) for one in said)
         running = tuple(pod for pod in map(reading.pod, pods) if pod is not None)
         uid = found["metadata"]["uid"]
         revisions = (reading.kept_spec(one, uid) for one in _answer(kept_specs.result()))

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from kubernetes.aio import client
 
-from quorate_operator.kube import Conflict, KubeError
+from quorate_operator.kube import METADATA, Conflict, KubeError
 from quorate_operator.testing.objects import ObjectKey, Objects
 
 Json = dict[str, Any]
@@ -101,7 +101,7 @@ class FakeKubernetes:
     async def _handle(self, request: web.Request) -> web.Response:
         plural, namespace, name, part = _parts(request.path)
         if request.method == "GET":
-            return self._get(plural, namespace, name, request.query.get("labelSelector", ""))
+            return self._get(plural, namespace, name, request)
         body = json.loads(await request.read())
         key = (plural, namespace, name or body["metadata"]["name"])
         verb = _verb(request)
@@ -134,13 +134,19 @@ class FakeKubernetes:
             case _:
                 return self.store.create(key[0], body)
 
-    def _get(self, plural: str, namespace: str, name: str, selector: str) -> web.Response:
+    def _get(self, plural: str, namespace: str, name: str, request: web.Request) -> web.Response:
         if name:
             found = self.objects.get((plural, namespace, name))
             if found is None:
                 return web.json_response({"message": "not found"}, status=404)
             return web.json_response(found)
-        return web.json_response({"items": self.store.some(plural, namespace, selector)})
+        items = self.store.some(plural, namespace, request.query.get("labelSelector", ""))
+        if request.headers["Accept"] == METADATA:
+            items = [{"metadata": one["metadata"]} for one in items]
+        begin, limit = int(request.query.get("continue", "0")), int(request.query.get("limit", "0"))
+        end = begin + limit if limit else len(items)
+        metadata = {"continue": str(end)} if end < len(items) else {}
+        return web.json_response({"items": items[begin:end], "metadata": metadata})
 
 
 def _verb(request: web.Request) -> str:

@@ -200,7 +200,7 @@ def _conflicts(
 def _selected(item: Json, selector: str) -> bool:
     labels = item["metadata"].get("labels", {})
     terms = (term.partition("=") for term in selector.split(",") if term)
-    return all(labels.get(key) == value for key, _, value in terms)
+    return all(labels.get(key) == value if sign else key in labels for key, sign, value in terms)
 
 
 def _leaves(value: Json, path: _Path = ()) -> Iterator[tuple[_Path, Any]]:
