@@ -25,7 +25,7 @@ PINNED: dict[str, tuple[int, ...]] = {
 
 LATE_S = (28, 24, 20, 32, 36, 40)
 """How late a write comes: within the restart of another broker."""
-CAUGHT = (21, 28.0)
+CAUGHT = (25, 28.0)
 
 
 @pytest.mark.parametrize("name", PINNED)

@@ -114,11 +114,21 @@ PARTS = (
         Track.SECOND,
     ),
     Part(
+        "fuzzing",
+        "readers of foreign bytes",
+        (_pytest("tests/fuzz", "-m", "process and not full"),),
+        Track.FIRST,
+    ),
+    Part(
         "kubernetes",
         "the product on a real Kubernetes",
         (_pytest("tests/bed", "tests/kube", "-m", "kube and not full"),),
     ),
-    Part("processes", "real broker processes", (_pytest("tests", "-m", "process and not full"),)),
+    Part(
+        "processes",
+        "real broker processes",
+        (_pytest("tests", "-m", "process and not full", "--ignore=tests/fuzz"),),
+    ),
     Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full and not kube"),), quick=False),
 )
 
@@ -200,7 +210,7 @@ def _run_part(part: Part, sessions: set[int] | None = None) -> Result:
 
 def _environment(part: Part) -> tuple[Path | None, str]:
     """Where the part's programs stand, after its own set-up; None with a reason to leave it out."""
-    if part.name in ("lint", "unit", "simulation"):
+    if part.name in ("lint", "unit", "simulation", "fuzzing"):
         return SCRIPTS, ""
     with SETTING_UP:
         return _set_up(part)
