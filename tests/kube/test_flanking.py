@@ -55,13 +55,19 @@ for made in admin.create_topics([NewTopic("shared", int(sys.argv[2]))]).values()
 
 OWNED = """
 import json, sys
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 admin = AdminClient({"bootstrap.servers": sys.argv[1]})
-(group,) = admin.describe_consumer_groups(["sharing"]).values()
-print(json.dumps({
-    member.client_id: [one.partition for one in member.assignment.topic_partitions]
-    for member in group.result(10).members
-}))
+(group,) = admin.describe_consumer_groups(["sharing"], request_timeout=10).values()
+try:
+    members = group.result(15).members
+except KafkaException as error:  # nobody coordinates a group before the first one came
+    print(json.dumps({"error": [str(error)]}))
+else:
+    print(json.dumps({
+        member.client_id: [one.partition for one in member.assignment.topic_partitions]
+        for member in members
+    }))
 """
 
 

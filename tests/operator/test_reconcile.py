@@ -129,6 +129,22 @@ def test_a_converged_cluster_is_written_to_no_more(scene):
     asyncio.run(story())
 
 
+def test_a_pod_that_cannot_run_is_looked_at_again_soon_though_nothing_more_is_heard(scene):
+    async def story():
+        async with stage(scene) as on:
+            await on.converge()
+            since = scene.now.isoformat()
+            unscheduled = {"type": "PodScheduled", "status": "False", "lastTransitionTime": since}
+            pod = on.fake.objects["pods", "shop", "orders-broker-2"]
+            pod["status"]["conditions"] = [unscheduled]
+            for _ in range(3):  # what is new about it has been said
+                result = await on.run()
+            assert result.blocked == frozenset(), "patience is not over yet"
+            assert result.busy
+
+    asyncio.run(story())
+
+
 def test_the_cluster_id_goes_into_the_configuration_once_known(scene):
     async def story():
         async with stage(scene) as on:
