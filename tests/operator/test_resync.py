@@ -170,6 +170,7 @@ def test_metadata_comes_page_by_page_and_without_what_managers_own(monkeypatch):
             fake.put("pods", {"metadata": {**metadata, "managedFields": [{}]}, "spec": {}})
         async with fake.serve() as configuration:
             talker = Kube(configuration)
+            assert await talker.metadata("Service", None, CLUSTER_LABEL) == []
             found = await talker.metadata("Pod", None, CLUSTER_LABEL)
             await talker.aclose()
         assert [one["name"] for one in found] == ["pod-1", "pod-2", "pod-3", "pod-4"]

@@ -154,7 +154,7 @@ class Kube:
             query = [(name, value) for name, value in query if value]
             path = _path(kind, namespace)
             answer = await self._request("GET", path, query=query, form=METADATA)
-            found += (_slim(item["metadata"]) for item in answer["items"])
+            found += (_slim(item["metadata"]) for item in answer["items"] or ())
             where = answer.get("metadata", {}).get("continue", "")
             if not where:
                 return found

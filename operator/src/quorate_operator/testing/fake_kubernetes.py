@@ -141,12 +141,14 @@ class FakeKubernetes:
                 return web.json_response({"message": "not found"}, status=404)
             return web.json_response(found)
         items = self.store.some(plural, namespace, request.query.get("labelSelector", ""))
-        if request.headers["Accept"] == METADATA:
+        alone = request.headers["Accept"] == METADATA
+        if alone:
             items = [{"metadata": one["metadata"]} for one in items]
         begin, limit = int(request.query.get("continue", "0")), int(request.query.get("limit", "0"))
         end = begin + limit if limit else len(items)
         metadata = {"continue": str(end)} if end < len(items) else {}
-        return web.json_response({"items": items[begin:end], "metadata": metadata})
+        nothing = None if alone else []  # as Kubernetes says it
+        return web.json_response({"items": items[begin:end] or nothing, "metadata": metadata})
 
 
 def _verb(request: web.Request) -> str:
