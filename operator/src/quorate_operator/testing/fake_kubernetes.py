@@ -147,7 +147,7 @@ class FakeKubernetes:
         begin, limit = int(request.query.get("continue", "0")), int(request.query.get("limit", "0"))
         end = begin + limit if limit else len(items)
         metadata = {"continue": str(end)} if end < len(items) else {}
-        nothing = None if alone else []  # as Kubernetes says it
+        nothing: list[Json] | None = None if alone else []  # as Kubernetes says it
         return web.json_response({"items": items[begin:end] or nothing, "metadata": metadata})
 
 
