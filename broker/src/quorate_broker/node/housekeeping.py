@@ -90,7 +90,7 @@ class Housekeeping:
         self._configs: dict[uuid.UUID, Mapping[str, str]] = {}
         self._segments: dict[Partition, int] = {}
         self._due_ms = self._parts.clock.monotonic_ms() + FIRST_RETENTION_MS
-        """When all logs were looked through last."""
+        """When all logs are looked through next."""
         self._stop = threading.Event()
         self._nudges: tuple[asyncio.Event, ...] = tuple(asyncio.Event() for _ in range(3))
         parts.live.listen(LISTENED, self._nudge)
@@ -109,7 +109,8 @@ class Housekeeping:
         return self._parts.settings
 
     def _nudge(self) -> None:
-        """Settings have changed: everybody looks now."""
+        """Settings have changed: everybody looks now, at the age of logs too."""
+        self._due_ms = self._parts.clock.monotonic_ms()
         self._configs.clear()
         for nudge in self._nudges:
             nudge.set()
