@@ -30,7 +30,8 @@ NOT_HERE = (
     "kubectl apply -f examples/gitops",  # needs Argo CD or Flux: tests/gitops
     "kubectl apply --server-side -f examples/gitops",
 )
-THIS_BUILD = ("--set=image.tag=dev", "--set=brokerImage.tag=dev", "--set=replicas=1")
+VERSION = "0.1.0"
+"""What the charts install: every node has this build under that name, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,6 @@ class Reader:
     kubeconfig: Path
 
     def run(self, command: str) -> str:
-        if command.startswith("helm install quorate-operator"):
-            command += " " + " ".join(THIS_BUILD)
         tools = [binaries.tool("kubectl").parent, Path(sys.executable).parent]
         path = os.pathsep.join([*map(str, tools), "/usr/bin", "/bin"])
         home = str(self.kubeconfig.parent)
@@ -92,6 +91,9 @@ _NO_API = product.Api("http://127.0.0.1:9")
 def reader(kubectl: kube.Kubectl, tmp_path: Path) -> Iterator[Reader]:
     """Whoever begins with a cluster that has no operator. Afterwards the tests' own is back."""
     target = kubectl.cluster
+    for name in ("broker", "operator"):
+        reference = images.IMAGES[name].reference
+        target.tag_image(reference, f"{reference.rpartition(':')[0]}:{VERSION}")
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_bytes(target.kubeconfig_path.read_bytes())
     kubeconfig.chmod(0o600)
