@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -88,6 +89,24 @@ def test_a_quiet_broker_that_is_doubted_is_asked_again_at_once_with_the_short_ho
             assert broker.asked[1:4] == [(1, 60_000), (2, 120_000), (2, 60_000)]
             assert broker.asked[4:] == [(3, 60_000)], "a short hold is waited for"
             task.cancel()
+
+    asyncio.run(story())
+
+
+def test_of_answers_that_say_the_same_one_is_kept():
+    async def story():
+        async with FakeBroker("127.0.0.1").serve() as broker:
+            await broker.tell(cluster_id="only-here")
+            async with following(broker) as told:
+                first = await told.get()
+                for _ in range(3):
+                    asked = len(broker.asked)
+                    await broker.tell()
+                    await until(lambda asked=asked: len(broker.asked) > asked)
+                await until(lambda: broker.asked[-1][0] == 5)
+                views = [one for one in gc.get_objects() if isinstance(one, View)]
+                kept = [one for one in views if one.cluster_id == "only-here"]
+                assert [one is first for one in kept] == [True]
 
     asyncio.run(story())
 

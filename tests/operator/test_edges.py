@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
+import gc
+import typing
 
 import aiohttp.test_utils
+import kopf
 import pytest
 from kubernetes.aio import client
 
 from quorate_operator import access, handlers, health
+from quorate_operator.__main__ import main
 from quorate_operator.kube import Conflict, Kube, KubeError, Only
 from quorate_operator.names import Key
 from quorate_operator.plan import quantity
@@ -109,6 +113,37 @@ def test_kopf_only_watches():
     assert len(list(registry._watching.get_all_handlers())) == 1 + len(handlers.WATCHED)
     for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert list(other.get_all_handlers()) == []
+
+
+def test_what_was_imported_is_frozen_and_counts_as_no_garbage(monkeypatch):
+    frozen: list[int] = []
+
+    def run(story) -> None:
+        story.close()
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(asyncio, "run", run)
+    try:
+        main()
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000
+
+
+def test_no_task_of_kopfs_waits_long_for_more_about_an_object():
+    assert handlers.settings().queueing.idle_timeout == 1
+
+
+def test_kopf_remembers_nothing_of_the_objects_that_it_watches():
+    memories = handlers.Forgetful()
+    assert isinstance(memories, typing.get_type_hints(kopf.operator)["memories"])
+
+    async def story():
+        body = {"metadata": {"uid": "u", "name": "orders", "namespace": "shop"}}
+        assert await memories.recall(body) is not await memories.recall(body)
+        assert list(memories.iter_all_memories()) == []
+
+    asyncio.run(story())
 
 
 def test_an_event_wakes_the_cluster_that_it_belongs_to_if_it_is_news():

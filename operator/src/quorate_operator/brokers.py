@@ -36,6 +36,8 @@ SLACK_S: Final = 1.5
 PAUSE_S: Final = 0.5
 """Between a failed request and the next one."""
 ANSWER_LIMIT: Final = 1 << 20
+NONE_YET: Final = -1
+"""The version before all others: what is asked for after it comes at once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,45 +133,48 @@ class Brokers:
         The first answer is always told, also when there is none.
         """
         last: View | None = None
+        version = NONE_YET
         first = True
         hold_ms = self.timing.hold_ms
         while True:
             try:
-                view = await self._patiently(host, last, hold_ms)
+                view = await self._patiently(host, version, hold_ms)
             except TimeoutError:  # doubted
                 hold_ms = self.timing.hold_ms
                 continue
             if view is None and last is not None:
                 # Once more: the connection may have been closed under the request.
-                view = await self._watch(host, None, hold_ms)
+                view = await self._watch(host, NONE_YET, hold_ms)
             BROKER_ANSWERS.labels("answered" if view else "silent").inc()
+            version = view.version if view else NONE_YET
             is_news = first or not _alike(view, last)
             if is_news:
                 tell(view)
-            is_quiet = last is not None and not is_news and view is not None and view.healthy
+            else:
+                view = last  # what was told: one of two that are alike is enough to keep
+            is_quiet = view is not None and not is_news and view.healthy
             hold_ms = (
                 min(2 * hold_ms, self.timing.most_hold_ms) if is_quiet else self.timing.hold_ms
             )
-            first = False
-            last = view
+            first, last = False, view
             if view is None:
                 await asyncio.sleep(self.timing.pause_s)
 
-    async def _patiently(self, host: str, last: View | None, hold_ms: int) -> View | None:
+    async def _patiently(self, host: str, after: int, hold_ms: int) -> View | None:
         """As `_watch`. TimeoutError: the broker was doubted meanwhile."""
         if hold_ms <= self.timing.hold_ms:
-            return await self._watch(host, last, hold_ms)
+            return await self._watch(host, after, hold_ms)
         try:
             async with asyncio.timeout(None) as self._long[host]:
-                return await self._watch(host, last, hold_ms)
+                return await self._watch(host, after, hold_ms)
         finally:
             del self._long[host]
 
-    async def _watch(self, host: str, last: View | None, hold_ms: int) -> View | None:
+    async def _watch(self, host: str, after: int, hold_ms: int) -> View | None:
         """The next view; None if there is no proper answer in time. The first comes at once."""
         assert self._session is not None
-        hold_ms = hold_ms if last else 0
-        query = {"after": str(last.version if last else -1), "timeout_ms": str(hold_ms)}
+        hold_ms = 0 if after == NONE_YET else hold_ms
+        query = {"after": str(after), "timeout_ms": str(hold_ms)}
         limit = aiohttp.ClientTimeout(total=hold_ms / 1000 + self.timing.slack_s)
         try:
             async with self._session.get(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from quorate_operator import model
 from quorate_operator.health import Thing
@@ -79,6 +80,25 @@ def registry(
     return found
 
 
+class Forgetful(ResourceMemories):
+    """kopf's memories, remembering nothing: events need none, and each would be a kilobyte or two.
+
+    Its name is kopf's own affair (what takes it is not), so a test holds that it is what kopf uses.
+    """
+
+    async def recall(
+        self,
+        raw_body: kopf.RawBody,
+        *,
+        memobase: Any = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> ResourceMemory:
+        return await super().recall(
+            raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True
+        )
+
+
 def settings() -> kopf.OperatorSettings:
     """Watches that notice silence; nothing is written to anybody's object."""
     found = kopf.OperatorSettings()
@@ -91,6 +111,8 @@ def settings() -> kopf.OperatorSettings:
     found.watching.inactivity_timeout = 70
     found.networking.request_timeout = 30
     found.execution.default_backoff = 5
+    # So long a task waits for more about an object: one for each that anything is heard of.
+    found.queueing.idle_timeout = 1.0
     found.process.ultimate_exiting_timeout = 60
     # A safety net: should a handler ever need them, they are under our own name.
     found.persistence.finalizer = f"{model.GROUP}/kopf"

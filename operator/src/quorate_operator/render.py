@@ -57,6 +57,9 @@ TEMPLATES: Final = (
 )
 """In the order in which they are applied: what pods refer to comes before the pods."""
 
+KEPT_RENDERINGS: Final = 16
+"""As many as there are passes at once (`workers.Limits`)."""
+
 PORTS: Final = {"admin": model.ADMIN_PORT, "proxy": model.PROXY_PORT, "rpc": model.RPC_PORT}
 ROLES: Final[tuple[Role, ...]] = ("broker", "flanking")
 POD_NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
@@ -113,9 +116,10 @@ def render(subject: Subject) -> tuple[Json, ...]:
     return _rendered(_Asked(subject))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=KEPT_RENDERINGS)
 def _rendered(asked: _Asked) -> tuple[Json, ...]:
-    """Kept: in a steady state the same is asked for in every pass."""
+    """Kept for a while: passes come close together where something goes on, and mostly ask for the
+    same. A settled cluster is passed over too seldom to be worth its tenth of a MiB."""
     context = _context(asked.subject)
     manifests = []
     for name in TEMPLATES:
