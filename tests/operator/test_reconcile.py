@@ -145,6 +145,25 @@ def test_a_pod_that_cannot_run_is_looked_at_again_soon_though_nothing_more_is_he
     asyncio.run(story())
 
 
+def test_a_node_without_the_label_of_its_rack_is_asked_for_again_soon_nobody_watches_it(scene):
+    async def story():
+        async with stage(scene) as on:
+            on.edit(rack={"topologyKey": "row"})
+            await on.converge()
+            for number in range(3):
+                on.fake.objects["pods", "shop", f"orders-broker-{number}"]["spec"]["nodeName"] = "n"
+            results = [await on.run() for _ in range(3)]
+            assert results[-1].busy
+            assert on.condition("RacksKnown")["status"] == "False"
+            on.fake.put(
+                "nodes", {"metadata": {"name": "n", "namespace": "", "labels": {"row": "1"}}}
+            )
+            results = [await on.run() for _ in range(3)]
+            assert not results[-1].busy
+
+    asyncio.run(story())
+
+
 def test_the_cluster_id_goes_into_the_configuration_once_known(scene):
     async def story():
         async with stage(scene) as on:

@@ -151,13 +151,14 @@ class Reconciler:
         asleep = wish.spec.paused or wish.spec.hibernate
         if asleep or bool(WAITS & reasons) or (status.rollout is None and not busy):
             self.budget.give_back(wish.observed.key)
-        # Of a pod that cannot run nothing more may be heard, and patience with it ends.
-        stranded = any(pod.stranded_since for pod in wish.observed.pods)
+        # Of these nothing more may be heard: patience with a pod that cannot run ends, and nobody
+        # watches nodes, which get their labels one day.
+        unheard = any(pod.stranded_since for pod in wish.observed.pods) or told.unknown_racks(wish)
         outcome = "refused" if passed.refused else "failed" if passed.failed else "done"
         return Result(
             exists=True,
             pods=wish.observed.pods,
-            busy=busy or bool(reasons) or stranded,
+            busy=busy or bool(reasons or unheard),
             failed=bool(passed.failed or passed.refused),
             soon=bool(asks_first(wish)),
             blocked=reasons,
