@@ -201,14 +201,15 @@ class _Topics:
             code, leader = ErrorCode.LEADER_NOT_AVAILABLE, -1
         elif leader not in self._reachable:
             code, leader = ErrorCode.LISTENER_NOT_FOUND, -1
+        replicas = partition.replicas
         return metadata.MetadataResponsePartition(
             error_code=code,
             partition_index=partition.index,
             leader_id=leader,
             leader_epoch=leadership.epoch,
-            replica_nodes=partition.replicas,
+            replica_nodes=replicas,
             isr_nodes=leadership.isr,
-            offline_replicas=[i for i in partition.replicas if i not in self._live],
+            offline_replicas=[i for i in replicas if i not in self._live],
         )
 
 

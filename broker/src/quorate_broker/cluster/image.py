@@ -103,6 +103,11 @@ class Image:
         return self.feature_level > self.knows
 
     @property
+    def partition_count(self) -> int:
+        """Of all topics."""
+        return sum(len(topic.partitions) for topic in self.topics.values())
+
+    @property
     def metadata_voters(self) -> tuple[Member, ...]:
         """Who votes in the metadata group; every other member follows it as a learner."""
         return self.members[:MAX_METADATA_VOTERS]

@@ -61,7 +61,8 @@ class PartitionInfo:
     @property
     def replicas(self) -> tuple[int, ...]:
         """Node ids as Kafka shows them: preferred leader first, those that leave last."""
-        return tuple(dict.fromkeys(one.node_id for one in (*self.wanted, *self.voters)))
+        everyone = self.voters if self.target is None else (*self.target, *self.voters)
+        return tuple(dict.fromkeys([one.node_id for one in everyone]))
 
     @property
     def adding(self) -> tuple[int, ...]:

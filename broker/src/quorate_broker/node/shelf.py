@@ -51,6 +51,12 @@ def group_name(topic_id: uuid.UUID, index: int) -> str:
     return f"{topic_id}-{index}"
 
 
+def group_names(topic_id: uuid.UUID, count: int) -> Iterator[str]:
+    """Of the first `count` partitions of a topic: a UUID is dear to spell."""
+    spelled = str(topic_id)
+    return (f"{spelled}-{index}" for index in range(count))
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a shelf is made of."""

@@ -23,6 +23,7 @@ from quorate_broker.cluster import commands, members, reassignment
 from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.records import Member
 from quorate_broker.errors import KafkaError
+from quorate_broker.node import pace
 from quorate_broker.node.context import Parts
 from quorate_broker.partition.shell import Partition
 from quorate_broker.raft.messages import Peer
@@ -31,8 +32,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 0.1
 """While something is on its way."""
-AT_MOST_EVERY_S = 0.02
 DRAIN_AT_ONCE = 8
+STEERED_US = 12
 
 
 class Steering:
@@ -60,7 +61,8 @@ class Steering:
             except KafkaError as error:
                 self._busy = True
                 log.info("metadata could not be told what has moved: %s", error)
-            await asyncio.sleep(AT_MOST_EVERY_S)
+            image = self._parts.controller.image
+            await asyncio.sleep(pace.pause_s(image.partition_count, STEERED_US))
 
     async def _step(self) -> None:
         controller = self._parts.controller
@@ -119,8 +121,10 @@ class Steering:
         now_ms = self._parts.clock.monotonic_ms()
         replica = partition.replica
         replica.want_members(peers_of(voters), now_ms, peers_of(learners))
+        if replica.membership_settled:
+            return True
         partition.kick()
-        return replica.membership_settled
+        return False
 
     async def _drain(self, image: Image) -> None:
         for node_id in sorted(image.draining):

@@ -1,6 +1,6 @@
 """The node as the Admin API sees it: implements `admin.view.AdminView`.
 
-The picture that supervisors ask for is drawn on events, at most once in a few milliseconds, and
+The picture that supervisors ask for is drawn on events, those of a moment (`pace`) together, and
 handed out as it is; its version moves only when something in it has changed, and that is what a
 long poll waits for. Read next: `admin.app`.
 """
@@ -33,14 +33,13 @@ from quorate_broker.cluster.records import Member
 from quorate_broker.errors import ErrorCode, KafkaError
 from quorate_broker.net.server import Server
 from quorate_broker.node import context as node_context
-from quorate_broker.node import draining
+from quorate_broker.node import draining, pace
 from quorate_broker.node.flank import Flank
-from quorate_broker.node.shelf import METADATA_GROUP, group_name
+from quorate_broker.node.shelf import METADATA_GROUP, group_name, group_names
 from quorate_broker.node.transfer import Transfers
 from quorate_broker.partition.shell import Traffic
 
-REDRAW_S = 0.02
-"""Events within this time share one picture."""
+DRAWN_US = 5
 
 
 class NodeView:
@@ -142,7 +141,9 @@ class NodeView:
     def refresh_soon(self) -> None:
         """Something may have changed: draw anew in a moment."""
         if self._redraw is None:
-            self._redraw = self._loop.call_later(REDRAW_S, self.refresh)
+            parts = self._parts
+            count = 0 if parts is None else parts.controller.image.partition_count
+            self._redraw = self._loop.call_later(pace.pause_s(count, DRAWN_US), self.refresh)
 
     def refresh(self) -> None:
         """Draw anew, and wake who waits if the picture is another one."""
@@ -219,7 +220,7 @@ class NodeView:
             return self._overview
         controller = parts.controller
         leader_id = controller.leader_id
-        states = [s for s in self._partition_states() if s.group_id != CONTROLLER_GROUP_ID]
+        unavailable, under_replicated = troubled(parts)
         return Overview(
             version=self._overview.version,
             cluster_id=parts.peers.cluster_id,
@@ -229,10 +230,8 @@ class NodeView:
             members=tuple(self._members(parts)),
             departed=tuple(sorted(controller.image.departed)),
             flanking=self._flank.nodes(),
-            unavailable_partitions=tuple(s.path for s in states if s.leader_id == NO_LEADER),
-            under_replicated_partitions=tuple(
-                s.path for s in states if s.leader_id != NO_LEADER and s.under_replicated
-            ),
+            unavailable_partitions=unavailable,
+            under_replicated_partitions=under_replicated,
             feature_level=controller.image.feature_level,
             newest_level=controller.knows,
             settings=controller.image.settings.get(0, {}),
@@ -324,6 +323,24 @@ class NodeView:
         except OSError:  # it has none of its own: a simulator's
             return DiskSpace(path, 0, 0)
         return DiskSpace(path, usage.free, usage.total)
+
+
+def troubled(parts: node_context.Parts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Paths of the partitions that nobody leads, and of those that lack replicas in sync.
+
+    What `PartitionState` says of one, without one: most of them are well, and this is asked often.
+    """
+    unavailable: list[str] = []
+    under_replicated: list[str] = []
+    for topic in parts.controller.image.topics.values():
+        groups = group_names(topic.id, len(topic.partitions))
+        for info, group in zip(topic.partitions, groups, strict=True):
+            lead = parts.leaders.get(group)
+            if lead.leader_id == NO_LEADER:
+                unavailable.append(f"kafka/{topic.name}/{info.index}")
+            elif info.target is not None or len(lead.isr) < len(info.voters):
+                under_replicated.append(f"kafka/{topic.name}/{info.index}")
+    return tuple(unavailable), tuple(under_replicated)
 
 
 def group_number(topic_id: uuid.UUID, index: int) -> int:

@@ -266,7 +266,9 @@ class Partition:
     @property
     def deadline_ms(self) -> int:
         """When `tick` must be called at the latest."""
-        waiting_ms = min(waiters.deadline_ms for waiters in self._all_waiters())
+        waiting_ms = min(
+            self._committed.deadline_ms, self._synced.deadline_ms, self._rounds.deadline_ms
+        )
         return waiting_ms if self._closed else min(self.replica.deadline_ms, waiting_ms)
 
     def _all_waiters(self) -> tuple[Waiters, ...]:
