@@ -271,6 +271,28 @@ def test_a_checkpoint_is_asked_for_when_much_was_appended() -> None:
     assert log.checkpoint_index == 1
 
 
+@pytest.mark.parametrize("name", ["a", "b", "c", "d", "e", "f", "g", "h"])
+def test_the_first_checkpoint_after_a_kill_lets_the_start_go_by_and_is_not_late(name: str) -> None:
+    log = MemoryLog()
+    one = leading(log, checkpoint_ms=5_000)
+    propose(one, built())
+    run(one)
+    killed = log.crash()
+    killed.founding = membership.of(frozenset({ME})).encode()
+    killed.bytes_since_checkpoint = 100  # as recovery says of what it found behind the checkpoint
+    dice = FixedDice(1)
+    again = Replica(Seat(name, ME), cast(Log, killed), HardState(1), RaftSettings(), dice)
+    times = [at for at in range(0, 5_001, 100) if _writes_checkpoint(again, at)]
+    assert len(times) == 1
+    assert 2_500 <= times[0] <= 5_000
+
+
+def _writes_checkpoint(one: Replica, now_ms: int) -> bool:
+    one.tick(now_ms)
+    jobs = [effects.job for effects in run(one, now_ms) if effects.job is not None]
+    return any(cast(MemoryJob, job).checkpoint is not None for job in jobs)
+
+
 def test_nothing_new_means_no_new_checkpoint() -> None:
     one = leading(MemoryLog(), checkpoint_ms=10)
     one.tick(10)
