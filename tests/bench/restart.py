@@ -3,8 +3,9 @@
 
 One real broker, one topic, so many megabytes in each partition. Every partition is written to in
 the last second before the kill, so each log has a tail that no checkpoint names. Serving again
-means that every partition of the topic takes a write. Not a test: what it says depends on the disk
-and the machine.
+means that every partition of the topic takes a write. The broker runs from compiled bytecode, as
+its image has it, whatever the environment says. Not a test: what it says depends on the disk and
+the machine; the broker's CPU seconds depend on others least.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def start_again(cluster: Cluster, partitions: int) -> None:
     cpu = cpu_seconds(cluster.pid(NODE))
     written(producer(cluster), partitions, b"again")
     took = time.perf_counter() - began
-    print(f"  ready after {ready:.1f} s ({cpu:.1f} s of CPU), all written to after {took:.1f} s")
+    total = cpu_seconds(cluster.pid(NODE))
+    print(f"  ready after {ready:.1f} s ({cpu:.1f} s of CPU)")
+    print(f"  all written to after {took:.1f} s ({total:.1f} s of CPU)")
 
 
 def main() -> None:
@@ -83,6 +86,8 @@ def main() -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=None, help="on the disk to measure")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="restart-", dir=options.folder))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     cluster = Cluster(folder, 1)
     try:
         cluster.start()

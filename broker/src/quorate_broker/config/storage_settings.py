@@ -103,7 +103,7 @@ class StorageSettings(NodeSettings):
     disk_threads: int = broker(
         "disk.threads",
         Kind.INTEGER,
-        4,
+        8,
         "Threads that write and sync",
         minimum=1,
         maximum=64,
