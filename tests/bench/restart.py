@@ -15,6 +15,8 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -65,6 +67,13 @@ def fill(cluster: Cluster, partitions: int, megabytes: float) -> None:
     assert writing.flush(600) == 0
 
 
+def compile_broker(into: pathlib.Path) -> None:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(into)
+    everything = "import quorate_broker.__main__, quorate_broker.node, quorate_broker.admin.app"
+    subprocess.run([sys.executable, "-c", everything], check=True)
+
+
 def start_again(cluster: Cluster, partitions: int) -> None:
     began = time.perf_counter()
     cluster.start(NODE)
@@ -86,8 +95,7 @@ def main() -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=None, help="on the disk to measure")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="restart-", dir=options.folder))
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    compile_broker(folder / "bytecode")
     cluster = Cluster(folder, 1)
     try:
         cluster.start()
