@@ -219,7 +219,7 @@ def test_without_root_and_without_docker_a_sentence_says_what_is_missing(
 
 
 def test_a_part_of_the_tests_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(BedError, match=r"no part nonsense .* there are lint, unit"):
+    with pytest.raises(BedError, match=r"no part nonsense .* there are unit, simulation"):
         suite.run(["nonsense"], full=False)
 
 

@@ -3,9 +3,11 @@
 A part that fails does not stop the others: one run should tell all that is wrong. A real Kubernetes
 and real brokers watch the clock: they run one after the other, and wait most of the time. What that
 leaves of two cores goes to the parts that watch no clock, in two tracks of little weight beside
-them. The exit code is that of the whole. The last lines printed are pytest's own closing lines and
-the names of the tests that failed, so that whoever reads only the end of a log sees how much was
-run and what was wrong.
+them; those that have time-outs of their own come first, beside Kubernetes, which asks for less.
+
+The exit code is that of the whole. The last lines printed are pytest's own closing lines and the
+names of the tests that failed, so that whoever reads only the end of a log sees how much was run
+and what was wrong.
 """
 
 import contextlib
@@ -35,7 +37,7 @@ SHOWN_FAILURES = 12
 FAILURE = re.compile(r"(?:FAILED|ERROR) tests/")
 SCRIPTS = Path(sys.executable).parent
 SHORT = "not full and not process and not kube"
-LITTLE_WEIGHT = 15  # of nice: next to a group of weight 1024, one of 36
+LITTLE_WEIGHT = 10  # of nice: next to a group of weight 1024, one of 110
 SETTING_UP = threading.Lock()  # installations and downloads, one at a time
 
 
@@ -76,6 +78,13 @@ def _pytest(*args: str) -> tuple[str, ...]:
 
 UNIT = ("tests/broker", "tests/operator", "tests/bed", "tests/fuzz", "tests/test_tidy.py")
 PARTS = (
+    Part("unit", "unit and property tests", (_pytest(*UNIT, "-m", SHORT),), Track.FIRST),
+    Part(
+        "simulation",
+        "a cluster on virtual time",
+        (_pytest("tests/simulation", "-m", SHORT),),
+        Track.FIRST,
+    ),
     Part(
         "lint",
         "style, types, layers",
@@ -88,12 +97,11 @@ PARTS = (
         ),
         Track.SECOND,
     ),
-    Part("unit", "unit and property tests", (_pytest(*UNIT, "-m", SHORT),), Track.FIRST),
     Part(
         "unit-3.13",
         "the same on the images' Python",
         (_pytest(*UNIT, "-m", SHORT),),
-        Track.FIRST,
+        Track.SECOND,
     ),
     Part(
         "charts",
@@ -108,16 +116,10 @@ PARTS = (
         Track.SECOND,
     ),
     Part(
-        "simulation",
-        "a cluster on virtual time",
-        (_pytest("tests/simulation", "-m", SHORT),),
-        Track.SECOND,
-    ),
-    Part(
         "fuzzing",
         "readers of foreign bytes",
         (_pytest("tests/fuzz", "-m", "process and not full"),),
-        Track.FIRST,
+        Track.SECOND,
     ),
     Part(
         "kubernetes",
