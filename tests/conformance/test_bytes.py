@@ -34,7 +34,7 @@ def their_class(cls: type, version: int) -> type:
 
 
 @pytest.mark.parametrize(("cls", "version"), VERSIONED)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(source=st.randoms(use_true_random=False))
 def test_kio_reads_what_we_write_and_writes_the_same(
     cls: type, version: int, source: random.Random

@@ -161,7 +161,6 @@ specs = st.fixed_dictionaries(
 )
 RELAXED = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

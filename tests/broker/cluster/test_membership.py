@@ -379,7 +379,7 @@ def test_an_image_from_a_snapshot_is_the_image_and_goes_on_like_it(leader: Leade
     assert copy.encode() == leader.image.encode()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_no_snapshot_and_change_nothing(content: bytes) -> None:
     leader = Leader()

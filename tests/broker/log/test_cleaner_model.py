@@ -342,7 +342,7 @@ class TwoReplicas:
 def test_cleaning_takes_nothing_that_counts_and_moves_nothing() -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=30, deadline=None, derandomize=True)
+    @settings(max_examples=30, derandomize=True)
     @given(seed=st.integers(0, 1 << 32))
     def run(seed: int) -> None:
         replicas = TwoReplicas(random.Random(seed))

@@ -164,7 +164,7 @@ def test_the_file_is_rewritten_before_it_grows(disk: SimDisk) -> None:
     assert states == {f"group-{group}": TermAndVote(599, ME) for group in range(100)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 1 << 30),
     steps=st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 8)), max_size=25),

@@ -391,10 +391,10 @@ class LogAgainstList(RuleBasedStateMachine):
 
 
 TestLogAgainstList = LogAgainstList.TestCase
-TestLogAgainstList.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestLogAgainstList.settings = settings(max_examples=50, stateful_step_count=40)
 
 
 @pytest.mark.full
 def test_many_lives_of_a_log_against_a_list() -> None:
-    many = settings(max_examples=3_000, stateful_step_count=60, deadline=None)
+    many = settings(max_examples=3_000, stateful_step_count=60)
     run_state_machine_as_test(LogAgainstList, settings=many)

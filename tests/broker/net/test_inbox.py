@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate_broker.net import inbox
@@ -43,7 +43,6 @@ bodies = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(bodies, st.lists(st.integers(1, 200_000), max_size=30))
 def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(
     sent: list[bytes], cuts: list[int]
@@ -60,7 +59,6 @@ def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(
     assert box.frames == len(sent)
 
 
-@settings(deadline=None)
 @given(bodies)
 def test_the_buffer_never_grows_beyond_what_a_frame_may_need(sent: list[bytes]) -> None:
     box = inbox.Inbox(MAX)

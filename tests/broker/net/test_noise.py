@@ -81,7 +81,7 @@ async def survives(server: Server, noise: list[bytes]) -> None:
     assert server.budget.used == 0
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(streams, max_size=5))
 def test_noise_harms_nobody_else(noise: list[bytes]) -> None:
     unexpected: list[dict[str, object]] = []

@@ -37,7 +37,7 @@ def feed(reader: FrameReader, stream: bytes, steps: list[int]) -> list[rpc.Frame
     return frames
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FRAMES, st.lists(st.integers(1, 100_000), max_size=5))
 def test_any_cutting_of_the_stream_gives_the_frames_that_were_sent(
     sent: list[tuple[Kind, int, bytes, list[bytes]]], steps: list[int]

@@ -138,6 +138,6 @@ def _facts(entry: Entry) -> tuple[int, int, int]:
 
 
 RandomCluster.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=80, deadline=None, derandomize=True
+    max_examples=200, stateful_step_count=80, derandomize=True
 )
 TestRandomCluster = RandomCluster.TestCase

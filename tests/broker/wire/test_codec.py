@@ -50,7 +50,7 @@ def encoded(message: object, version: int) -> bytes:
 
 
 @pytest.mark.parametrize(("cls", "version"), VERSIONED)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(source=sources)
 def test_a_message_comes_back_as_it_went_out(
     cls: type, version: int, source: random.Random
@@ -63,7 +63,7 @@ def test_a_message_comes_back_as_it_went_out(
 
 
 @pytest.mark.parametrize(("cls", "version"), VERSIONED)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(noise=st.binary(max_size=120))
 def test_noise_is_a_message_or_malformed_and_nothing_else(
     cls: type, version: int, noise: bytes
@@ -76,7 +76,7 @@ def test_noise_is_a_message_or_malformed_and_nothing_else(
 
 
 @pytest.mark.parametrize(("cls", "version"), VERSIONED)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(source=sources)
 def test_a_damaged_message_is_a_message_or_malformed_and_nothing_else(
     cls: type, version: int, source: random.Random
@@ -93,7 +93,7 @@ def test_a_damaged_message_is_a_message_or_malformed_and_nothing_else(
 
 
 @pytest.mark.parametrize(("cls", "version"), VERSIONED)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(source=sources)
 def test_a_message_cut_short_is_malformed(cls: type, version: int, source: random.Random) -> None:
     data = encoded(arbitrary(cls, version, source), version)

@@ -31,7 +31,7 @@ def whole(pieces: list[frames.Buffer]) -> memoryview:
 
 
 @pytest.mark.parametrize(("api", "version"), SERVED)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(source=sources, client_id=st.none() | st.text(max_size=20))
 def test_a_request_and_its_response_cross_the_wire(
     api, version: int, source: random.Random, client_id: str | None
