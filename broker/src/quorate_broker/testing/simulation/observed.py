@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from quorate_broker.log.journal import StateJournal, TermAndVote
+from quorate_broker.log.layout import Prefix
 from quorate_broker.log.log import Log
 from quorate_broker.raft.messages import Buffer, HardState, Peer
 from quorate_broker.testing.simulation.checkers import Known, known
@@ -25,16 +26,26 @@ class ObservedLog(Log):
     seen: Counter[str]
     was_cut = False
     """Since somebody looked."""
+    appended: dict[int, int]
+    """Terms of entries by their first index, until somebody has seen them committed: what moves
+    the log's start may be gone with its own segment in the turn in which it is committed."""
 
     def _append(self, buf: Buffer, header: BatchHeader) -> None:
         first_index, before = self.last_index + 1, self.last_term
         super()._append(buf, header)
+        self.appended[first_index] = self.last_term
         self.observer(first_index, before, batch.parse_header(buf))
 
     def truncate_after(self, index: int) -> None:
         self.seen["truncation"] += index < self.last_index
         self.was_cut |= index < self.last_index
         super().truncate_after(index)
+        for cut in [first for first in self.appended if first > index]:
+            del self.appended[cut]
+
+    def reset(self, prefix: Prefix, extra: bytes = b"") -> None:
+        super().reset(prefix, extra)
+        self.appended.clear()
 
 
 def entries(log: Log, first_index: int) -> Iterator[Known]:

@@ -59,7 +59,7 @@ class Process:
         self._node = host.node
         self._waiters: list[tuple[int, Appended, Answer]] = []
         self._wake_us = -1
-        log.observer = self._appended
+        log.observer, log.appended = self._appended, {}
         log.seen = world.seen
         hard = hard_state(journal)
         options = world.options
@@ -364,17 +364,28 @@ class Process:
         self._world.seen["producers compared"] += len(table) > 0
 
     def _check_commits(self) -> None:
-        checkers, replica = self._world.checkers, self.replica
-        behind = self.log.first_index - 1
-        if behind > self._commit_index:
+        checkers, replica, log = self._world.checkers, self.replica, self.log
+        committed = list(self._gone_at_once())
+        behind = log.first_index - 1
+        if behind > (committed[-1].last_index if committed else self._commit_index):
             self._world.seen["begins behind a snapshot"] += behind > -1
-            checkers.begins_behind(self._node, behind, self.log.term_at(behind))
-        committed = list(self._commits())
+            checkers.begins_behind(self._node, behind, log.term_at(behind))
+        committed += self._commits()
+        for seen in [index for index in log.appended if index <= replica.commit_index]:
+            del log.appended[seen]
         if not committed:
             return
         if replica.role is Role.LEADER:
             checkers.leader_committed(self._node, replica.term, committed[-1])
         checkers.committed(self._node, replica.term, committed, self._is_safe)
+
+    def _gone_at_once(self) -> Iterator[Known]:
+        """Own entries of which only the commit is new: the log begins behind them already."""
+        index = self._commit_index + 1
+        while index < self.log.first_index and index in self.log.appended:
+            entry = self._world.checkers.begun[index, self.log.appended[index]]
+            yield entry
+            index = entry.last_index + 1
 
     def _commits(self) -> Iterator[Known]:
         """From memory: what was appended is known, and the disk may lie."""
