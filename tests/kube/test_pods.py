@@ -116,7 +116,7 @@ def test_a_deleted_pod_comes_back_as_the_same_node_with_its_data(three: BrokerCl
     written.check()
     after = three.status()
     assert after["clusterId"] == before["clusterId"]
-    summary = three.admin(node_id, "/v1/partitions/kafka/deleted-pod")
+    summary = three.admin(node_id, f"/v1/partitions/kafka/{load.topic}")
     assert summary is not None
     assert any(node_id in [r["node_id"] for r in p["replicas"]] for p in summary), "it has replicas"
 
