@@ -11,36 +11,17 @@ from hypothesis import strategies as st
 from quorate_broker import seams
 from quorate_broker.cluster import commands, placement
 from quorate_broker.cluster.image import Image
-from quorate_broker.cluster.machine import PRODUCER_ID_BLOCK, ClusterMachine, Defaults
+from quorate_broker.cluster.machine import PRODUCER_ID_BLOCK, Defaults
 from quorate_broker.cluster.records import Endpoint, Member
 from quorate_broker.errors import ErrorCode
-from quorate_broker.wire import batch
-
-VOTERS = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
-
+from quorate_broker.testing.metadata import VOTERS, MetadataLeader
 
 DEFAULTS = Defaults(4, -1)
 
 
-class Leader:
-    """A machine with its log: what the host does, without a host."""
-
+class Leader(MetadataLeader):
     def __init__(self, defaults: Defaults = DEFAULTS) -> None:
-        source = random.Random(1)
-        self.down: set[int] = set()
-        self.machine = ClusterMachine(
-            defaults, lambda: seams.new_uuid(source), lambda node_id: node_id not in self.down
-        )
-        self.log: list[batch.Record] = []
-
-    def do(self, command: commands.Command) -> commands.Reply:
-        outcome = self.machine.handle(7, command, 0)
-        for record in outcome.records:
-            self.machine.replay(record, len(self.log))
-            self.log.append(record)
-        ((ticket, reply),) = outcome.replies
-        assert ticket == 7
-        return reply
+        super().__init__(defaults)
 
     def topic(self, reply: commands.Reply, at: int = 0) -> commands.TopicResult:
         assert isinstance(reply, commands.TopicResults)

@@ -27,6 +27,7 @@ class Leader(MetadataLeader):
 
     def __init__(self, topic: bool = True) -> None:
         super().__init__()
+        self.do(commands.FormCluster("c1", VOTERS))
         if topic:
             self.do(commands.CreateTopics((commands.NewTopic("t"),)))
 

@@ -8,10 +8,14 @@ from quorate_broker.cluster import commands, records
 from quorate_broker.cluster.image import Image
 from quorate_broker.cluster.machine import Defaults
 from quorate_broker.errors import ErrorCode
-from quorate_broker.testing.metadata import MetadataLeader
+from quorate_broker.testing.metadata import VOTERS, MetadataLeader
 
 
 class Leader(MetadataLeader):
+    def __init__(self, knows: int = records.FEATURE_LEVEL) -> None:
+        super().__init__(knows=knows)
+        self.do(commands.FormCluster("c1", VOTERS))
+
     def register(self, level: int, *node_ids: int, raises: bool = True) -> commands.Reply:
         for node_id in node_ids:
             reply = self.do(

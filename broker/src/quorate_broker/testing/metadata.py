@@ -15,17 +15,23 @@ from quorate_broker.cluster.machine import ClusterMachine, Defaults
 from quorate_broker.cluster.records import Member
 from quorate_broker.wire import batch
 
+DEFAULTS = Defaults(3, 3)
 VOTERS = tuple(Member(i, f"disk-{i}") for i in (1, 2, 3))
 
 
 class MetadataLeader:
-    """A machine with its log, in a cluster of three, of a broker that knows so much."""
+    """A machine with its log, of a broker that knows so much, before a cluster is formed."""
 
-    def __init__(self, knows: int = records.FEATURE_LEVEL) -> None:
+    def __init__(self, defaults: Defaults = DEFAULTS, knows: int = records.FEATURE_LEVEL) -> None:
         source = random.Random(1)
-        self.machine = ClusterMachine(Defaults(3, 3), lambda: seams.new_uuid(source), knows=knows)
+        self.down: set[int] = set()
+        self.machine = ClusterMachine(
+            defaults,
+            lambda: seams.new_uuid(source),
+            lambda node_id: node_id not in self.down,
+            knows=knows,
+        )
         self.log: list[batch.Record] = []
-        self.do(commands.FormCluster("c1", VOTERS))
 
     @property
     def image(self) -> Image:
@@ -36,7 +42,8 @@ class MetadataLeader:
         for record in outcome.records:
             self.machine.replay(record, len(self.log))
             self.log.append(record)
-        ((_, reply),) = outcome.replies
+        ((ticket, reply),) = outcome.replies
+        assert ticket == 7
         return cast(commands.Reply, reply)
 
     def refusal(self, command: commands.Command) -> commands.Refused:
