@@ -263,6 +263,47 @@ def test_what_lies_beyond_the_checkpoint_is_copied_synced_and_renamed(bench: Ben
     assert bench.entries() == [first, second]
 
 
+def steps_of_opening(bench: Bench) -> list[tuple[str, str]]:
+    """What an opening does to make things durable: (operation, name)."""
+    steps: list[tuple[str, str]] = []
+
+    def watch(operation: str, path: str) -> None:
+        if operation in ("sync", "rename", "sync_dir", "truncate"):
+            steps.append((operation, path.rsplit("/", 1)[1]))
+
+    bench.disk.crash()
+    bench.disk.fault = watch
+    assert bench.open().corrupt is None
+    bench.disk.fault = None
+    return steps
+
+
+def test_a_whole_tail_costs_three_syncs_in_their_order(bench: Bench) -> None:
+    """The copy, its name, and only then the end of the old file."""
+    bench.append()
+    bench.checkpoint()
+    bench.append()
+    bench.sync()
+    listed = bench.disk.seen["listdir"]
+    old, new = "00000000000000000000.log", "00000000000000000001.log"
+    assert steps_of_opening(bench) == [
+        ("sync", new + ".copy"),
+        ("rename", new),
+        ("sync_dir", "g"),
+        ("truncate", old),
+        ("sync", old),
+    ]
+    assert bench.disk.seen["listdir"] == listed + 1
+
+
+def test_a_log_without_a_tail_costs_two_syncs(bench: Bench) -> None:
+    """A failed job may have left names, or bytes behind the end, that only seem to be there."""
+    bench.append()
+    bench.checkpoint()
+    name = "00000000000000000000.log"
+    assert steps_of_opening(bench) == [("sync_dir", "g"), ("truncate", name), ("sync", name)]
+
+
 def test_pages_that_a_failed_sync_left_behind_are_made_durable_by_the_copy(bench: Bench) -> None:
     """Fsyncgate: the kernel shows the bytes, the disk does not have them."""
     kept = bench.append()

@@ -16,7 +16,7 @@ from itertools import pairwise
 import msgspec
 from crc32c import crc32c
 
-from quorate_broker.log.disk import Disk, read_whole
+from quorate_broker.log.disk import Disk, read_if_there
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.index import NO_TIME, IndexTail
 from quorate_broker.log.internals import InternalMap
@@ -189,10 +189,10 @@ def load(disk: Disk, path: str, founding: bytes | None) -> Checkpoint | None:
 
     One of version 1 gets the `founding` membership; without it its log is hollow.
     """
-    name = f"{path}/{NAME}"
-    if not disk.exists(name):
+    data = read_if_there(disk, f"{path}/{NAME}")
+    if data is None:
         return None
-    known = decode(read_whole(disk, name))
+    known = decode(data)
     if known.founding is None:
         known = replace(known, founding=(-1, founding or b""), hollow=founding is None)
     return known

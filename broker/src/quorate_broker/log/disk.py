@@ -60,6 +60,10 @@ class Disk(Protocol):
         """Bytes in the file, preallocated zeros included."""
         ...
 
+    def size_of(self, path: str) -> int:
+        """The same of a file that is not open."""
+        ...
+
     def next_data(self, handle: int, at: int) -> int | None:
         """A position >= `at` before which all is zeros (a hole); None: zeros to the end."""
         ...
@@ -147,6 +151,9 @@ class OsDisk:
 
     def size(self, handle: int) -> int:
         return os.fstat(handle).st_size
+
+    def size_of(self, path: str) -> int:
+        return os.stat(path).st_size
 
     def next_data(self, handle: int, at: int) -> int | None:
         # Preallocated, never written blocks count as holes, so a zero tail of megabytes costs
@@ -287,13 +294,15 @@ def let_go(disk: Disk, handle: int) -> None:
         disk.close(handle)
 
 
-def reserve(disk: Disk, handle: int, at: int, size: int) -> None:
+def reserve(disk: Disk, handle: int, at: int, size: int) -> bool:
     """Preallocate if there is room; a later write will say so if there is none for itself."""
     try:
         disk.preallocate(handle, at, size)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
+        return False
+    return True
 
 
 def write_whole(disk: Disk, folder: str, name: str, content: Buffer) -> None:
@@ -308,6 +317,14 @@ def write_whole(disk: Disk, folder: str, name: str, content: Buffer) -> None:
         let_go(disk, handle)
     disk.rename(temporary, f"{folder}/{name}")
     disk.sync_dir(folder)
+
+
+def read_if_there(disk: Disk, path: str) -> bytes | None:
+    """All of a file; None if there is none."""
+    try:
+        return read_whole(disk, path)
+    except FileNotFoundError:
+        return None
 
 
 def read_whole(disk: Disk, path: str) -> bytes:

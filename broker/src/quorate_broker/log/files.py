@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from quorate_broker.log.cleaner_files import CLEANED
-from quorate_broker.log.disk import Disk, let_go, read_whole
+from quorate_broker.log.disk import Disk, let_go, read_if_there
 from quorate_broker.log.index import ENTRY_SIZE, SparseIndex
 from quorate_broker.log.layout import Layout, Segment, Swap, index_name, segment_name
 from quorate_broker.log.reader import rebuild_index
@@ -33,8 +33,7 @@ def load_index(disk: Disk, path: str, segment: Segment, layout: Layout) -> None:
     """Load the index of a written segment whose handle is open; rebuild it if it is not sound."""
     if segment.index is not None:
         return
-    name = f"{path}/{index_name(segment.base_offset)}"
-    data = read_whole(disk, name) if disk.exists(name) else b""
+    data = read_if_there(disk, f"{path}/{index_name(segment.base_offset)}") or b""
     index = SparseIndex.decode(data, segment.index_entries, layout.index_interval, segment.tail)
     if index is None:
         index = rebuild_index(disk, segment, layout.terms, layout.index_interval)
@@ -69,12 +68,10 @@ def remove_segment(disk: Disk, path: str, base_offset: int) -> None:
                 disk.unlink(f"{path}/{name}{ending}")
 
 
-def sweep(disk: Disk, path: str, kept: set[int]) -> None:
-    """Remove all files of segments but those with these base offsets, durably."""
+def sweep(disk: Disk, path: str, names: Sequence[str], kept: set[int]) -> None:
+    """Of the files of these names, remove those of all segments but `kept`, durably."""
     known = {segment_name(base) for base in kept} | {index_name(base) for base in kept}
-    strays = [
-        name for name in disk.listdir(path) if name.endswith(_SEGMENT_FILES) and name not in known
-    ]
+    strays = [name for name in names if name.endswith(_SEGMENT_FILES) and name not in known]
     for name in strays:
         with suppress(FileNotFoundError):  # a cleaning that is given up tidies up itself
             disk.unlink(f"{path}/{name}")

@@ -167,7 +167,7 @@ class Job:
         write_whole(self.disk, self.path, checkpoints.NAME, reset.checkpoint)
         while reset.handles:
             let_go(self.disk, reset.handles.pop())
-        sweep(self.disk, self.path, set())
+        sweep(self.disk, self.path, self.disk.listdir(self.path), set())
 
     def _truncate(self, truncation: Truncation) -> None:
         if truncation.lowered is not None:
@@ -217,6 +217,6 @@ class Job:
             return
         chunk = min(write.reserve.chunk_bytes, max(_LEAST_PREALLOCATION, write.end))
         target = min(write.end + chunk, write.reserve.limit)
-        if target > write.end:
-            reserve(self.disk, write.handle, write.allocated, target - write.allocated)
-        write.allocated = max(write.end, self.disk.size(write.handle))
+        size = target - write.allocated
+        reserved = target > write.end and reserve(self.disk, write.handle, write.allocated, size)
+        write.allocated = target if reserved else write.end

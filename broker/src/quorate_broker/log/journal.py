@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 from crc32c import crc32c
 
-from quorate_broker.log.disk import Disk, read_whole, reserve, write_whole
+from quorate_broker.log.disk import Disk, read_if_there, reserve, write_whole
 from quorate_broker.log.errors import JournalError
 
 _MAGIC = b"QVJ1"
@@ -113,8 +113,7 @@ class StateJournal:
         Raises JournalError when a block is missing that was synced once, and OSError.
         """
         disk.mkdirs(posixpath.dirname(path))
-        states = replay(read_whole(disk, path)) if disk.exists(path) else {}
-        return cls(disk, path, states)
+        return cls(disk, path, read_states(disk, path) or {})
 
     @property
     def failed(self) -> OSError | None:
@@ -196,7 +195,8 @@ def _block(sequence: int, changes: _Changes) -> bytes:
 
 def read_states(disk: Disk, path: str) -> dict[str, TermAndVote] | None:
     """What the journal says, without writing anything; None if there is none. JournalError."""
-    return replay(read_whole(disk, path)) if disk.exists(path) else None
+    data = read_if_there(disk, path)
+    return None if data is None else replay(data)
 
 
 def replay(data: bytes) -> dict[str, TermAndVote]:

@@ -22,6 +22,7 @@ called by `log.Log.open`, before anything votes, acknowledges or serves. Next: `
 from __future__ import annotations
 
 import errno
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from quorate_broker.log import checkpoint as checkpoints
@@ -66,6 +67,7 @@ class _Source:
 
     base_offset: int
     begin: int
+    handle: int
     end: int = 0
     segment: Segment | None = None  # where its sound entries were placed
 
@@ -77,7 +79,6 @@ def open_log(
 
     One that begins has the `founding` membership; without it it is hollow.
     """
-    disk.mkdirs(path)
     recovery = _Recovery(disk, path, index_interval, founding)
     corrupt = None
     try:
@@ -99,6 +100,8 @@ class _Recovery:
         self.disk = disk
         self.founding = founding
         self.path = path
+        self.names: list[str] = []
+        """What the folder held at first."""
         self.layout = Layout(index_interval)
         self.known: checkpoints.Checkpoint | None = None
         self.state: tuple[int, bytes] | None = None
@@ -107,25 +110,35 @@ class _Recovery:
         self.scanned_batches = 0
 
     def run(self) -> None:
-        self.known = checkpoints.load(self.disk, self.path, self.founding)
-        if self.known is None:
-            names = self.disk.listdir(self.path)
-            if any(name.endswith(".log") or name == statefile.NAME for name in names):
+        self.names = self._listed()
+        self.known = known = checkpoints.load(self.disk, self.path, self.founding)
+        if known is None:
+            if any(name.endswith(".log") or name == statefile.NAME for name in self.names):
                 raise CorruptLogError("there is data but no checkpoint")
             self._begin()
             return
-        self.disk.sync_dir(self.path)  # names that a failed job left behind are seen, not yet kept
-        self.state = statefile.load(self.disk, self.path)
-        self._finish_job(self.known)
-        names = self.disk.listdir(self.path)
-        bases = [int(name[:-4]) for name in names if name.endswith(".log")]
-        self.layout = checkpoints.to_layout(self.known, self.layout.index_interval)
+        if statefile.NAME in self.names:
+            self.state = statefile.load(self.disk, self.path)
+        if known.swaps or known.sweeping:
+            self.known = known = self._finish_job(known)
+            self.names = self.disk.listdir(self.path)
+        self.layout = checkpoints.to_layout(known, self.layout.index_interval)
+        bases = [int(name[:-4]) for name in self.names if name.endswith(".log")]
         self._check_known(set(bases))
-        sources = self._sources(bases)
-        for number, source in enumerate(sources):
-            self._scan(source, sources[number + 1 :])
-        self._settle(sources)
-        sweep(self.disk, self.path, self._kept())
+        with ExitStack() as files:
+            sources = self._sources(bases, files)
+            for number, source in enumerate(sources):
+                self._scan(source, sources[number + 1 :])
+            self._settle(sources)
+            self._load_index(sources)
+        sweep(self.disk, self.path, self.names, self._kept())
+
+    def _listed(self) -> list[str]:
+        try:
+            return self.disk.listdir(self.path)
+        except FileNotFoundError:
+            self.disk.mkdirs(self.path)
+            return []
 
     def _begin(self) -> None:
         """The first checkpoint: from then on segments without one are corruption."""
@@ -134,15 +147,16 @@ class _Recovery:
         self.known = checkpoints.of_layout(self.layout, -1, b"")
         write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
 
-    def _finish_job(self, known: checkpoints.Checkpoint) -> None:
+    def _finish_job(self, known: checkpoints.Checkpoint) -> checkpoints.Checkpoint:
         """A power cut came in the middle of a reset or a swap, behind the point of no return."""
-        if not (known.swaps or known.sweeping):
-            return
+        self.disk.sync_dir(self.path)  # that point is seen, and perhaps not yet kept
         if known.sweeping:
-            sweep(self.disk, self.path, {facts.base_offset for facts in known.segments})
+            kept = {facts.base_offset for facts in known.segments}
+            sweep(self.disk, self.path, self.names, kept)
         carry_out(self.disk, self.path, known.swaps)
-        self.known = replace(known, swaps=[], sweeping=False)
-        write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(self.known))
+        known = replace(known, swaps=[], sweeping=False)
+        write_whole(self.disk, self.path, checkpoints.NAME, checkpoints.encode(known))
+        return known
 
     # ------------------------------------------------------------------ what must be there
 
@@ -150,51 +164,48 @@ class _Recovery:
         for segment in self.layout.segments:
             if segment.base_offset not in bases:
                 raise CorruptLogError(f"{segment.name} is gone")
-            with opened(self.disk, f"{self.path}/{segment.name}") as handle:
-                segment.allocated = self.disk.size(handle)
-                if segment.allocated < segment.size:
-                    raise CorruptLogError(f"{segment.name} is shorter than what was synced")
-        if self.layout.segments:
-            active = self.layout.active
-            with opened(self.disk, f"{self.path}/{active.name}") as active.handle:
-                load_index(self.disk, self.path, active, self.layout)
-            active.handle = None
+            segment.allocated = self.disk.size_of(f"{self.path}/{segment.name}")
+            if segment.allocated < segment.size:
+                raise CorruptLogError(f"{segment.name} is shorter than what was synced")
 
-    def _sources(self, bases: list[int]) -> list[_Source]:
+    def _sources(self, bases: list[int], files: ExitStack) -> list[_Source]:
+        """Opened."""
         segments = self.layout.segments
         first, last = (segments[0].base_offset, segments[-1].base_offset) if segments else (-1, -1)
         strange = {base for base in bases if first < base < last} - self._kept()
         if strange:
             raise CorruptLogError(f"{segment_name(min(strange))} is not of this log")
-        if not segments:
-            # Older ones were left behind by retention.
-            return [_Source(base, 0) for base in sorted(bases) if base >= self.layout.next_offset]
-        newer = [_Source(base, 0) for base in sorted(bases) if base > last]
-        return [_Source(last, segments[-1].size), *newer]
+        # Without any, older ones were left behind by retention.
+        least = last + 1 if segments else self.layout.next_offset
+        begins = [(last, segments[-1].size)] if segments else []
+        begins += [(base, 0) for base in sorted(bases) if base >= least]
+        return [_Source(base, begin, self._opened(base, files)) for base, begin in begins]
+
+    def _opened(self, base_offset: int, files: ExitStack) -> int:
+        return files.enter_context(opened(self.disk, f"{self.path}/{segment_name(base_offset)}"))
 
     # ------------------------------------------------------------------ what may be believed
 
     def _scan(self, source: _Source, later: list[_Source]) -> None:
-        layout = self.layout
+        layout, handle = self.layout, source.handle
         source.end = source.begin
-        with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as handle:
-            if later and self._was_copied(handle, source, later[0]):
-                return
-            end = data_end(self.disk, handle, source.begin)
-            in_line = source.begin > 0 or source.base_offset == layout.next_offset
-            if layout.segments and source.base_offset == layout.active.base_offset:
-                in_line = True
-            start = Place(layout.next_offset, layout.next_index, source.begin)
-            if in_line:
-                for found in sound_entries(self.disk, handle, start, layout.terms.last, end):
-                    if source.segment is None:
-                        source.segment = self._target(source)
-                    layout.place(found.header, found.data)
-                    source.end = found.end_position
-                    self.scanned_batches += 1
-            rest = inspect_rest(self.disk, handle, source.end, end, layout.next_offset)
-            if rest.torn_bytes:
-                self._look_twice(handle, source, end)
+        if later and self._was_copied(source, later[0]):
+            return
+        end = data_end(self.disk, handle, source.begin)
+        in_line = source.begin > 0 or source.base_offset == layout.next_offset
+        if layout.segments and source.base_offset == layout.active.base_offset:
+            in_line = True
+        start = Place(layout.next_offset, layout.next_index, source.begin)
+        if in_line:
+            for found in sound_entries(self.disk, handle, start, layout.terms.last, end):
+                if source.segment is None:
+                    source.segment = self._target(source)
+                layout.place(found.header, found.data)
+                source.end = found.end_position
+                self.scanned_batches += 1
+        rest = inspect_rest(self.disk, handle, source.end, end, layout.next_offset)
+        if rest.torn_bytes:
+            self._look_twice(source, end)
         is_torn = rest.valid_at is None or (rest.is_hole and in_line and not later)
         if not is_torn:
             raise CorruptLogError(
@@ -203,29 +214,39 @@ class _Recovery:
             )
         self.torn_bytes += rest.torn_bytes
 
-    def _look_twice(self, handle: int, source: _Source, end: int) -> None:
+    def _look_twice(self, source: _Source, end: int) -> None:
         """A disk that reads one thing now and another then must not cost what lies on it."""
         layout = self.layout
         place = Place(layout.next_offset, layout.next_index, source.end)
-        if any(sound_entries(self.disk, handle, place, layout.terms.last, end)):
+        if any(sound_entries(self.disk, source.handle, place, layout.terms.last, end)):
             name = f"{self.path}/{segment_name(source.base_offset)}"
             raise OSError(errno.EIO, f"reads differ at {source.end}", name)
 
-    def _was_copied(self, handle: int, source: _Source, later: _Source) -> bool:
+    def _was_copied(self, source: _Source, later: _Source) -> bool:
         """A power cut within step 4: this tail already stands in the next file."""
         if source.begin == 0 or later.base_offset != self.layout.next_offset:
             return False
-        with opened(self.disk, f"{self.path}/{segment_name(later.base_offset)}") as other:
-            head = self.disk.pread(other, HEADER_SIZE, 0)
-        mine = self.disk.pread(handle, HEADER_SIZE, source.begin)
-        return mine == head and any(mine)
+        mine = self.disk.pread(source.handle, HEADER_SIZE, source.begin)
+        return mine == self.disk.pread(later.handle, HEADER_SIZE, 0) and any(mine)
 
     def _target(self, source: _Source) -> Segment:
         """The segment that takes this source's entries; a tail gets one of its own."""
         segments = self.layout.segments
         if segments and self.layout.next_offset == segments[-1].base_offset:
+            self._load(segments[-1], source)
             return segments[-1]  # no offset in it yet: same name, so the whole file is copied
         return self.layout.roll()
+
+    def _load_index(self, sources: list[_Source]) -> None:
+        """Of the segment that is written on: unless it has just been made."""
+        if self.layout.segments and self.layout.active.index is None:
+            self._load(self.layout.active, sources[0])
+
+    def _load(self, segment: Segment, source: _Source) -> None:
+        assert segment.base_offset == source.base_offset, "known, and the last one"
+        segment.handle = source.handle
+        load_index(self.disk, self.path, segment, self.layout)
+        segment.handle = None
 
     # ------------------------------------------------------------------ making it durable
 
@@ -234,10 +255,12 @@ class _Recovery:
             parts = [source for source in sources if source.segment is segment]
             if parts:
                 self._copy(segment, parts)
+        self.disk.sync_dir(self.path)  # also names that a failed job left behind
         copied = {source.segment.base_offset for source in sources if source.segment is not None}
         for source in sources:
-            if source.base_offset not in copied:  # a copy took the name, and with it the old bytes
-                self._clean(source)
+            # A copy took the name, and with it the old bytes; of what is not kept all will go.
+            if source.base_offset in self._kept() - copied:
+                self._cut(source)
         for segment in self.layout.segments[:-1]:
             segment.sealed = True
 
@@ -250,7 +273,8 @@ class _Recovery:
         name = f"{self.path}/{segment.name}"
         size = 0
         with opened(self.disk, name + COPY, create=True) as writing:
-            self.disk.truncate(writing, 0)
+            if segment.name + COPY in self.names:
+                self.disk.truncate(writing, 0)
             for source in parts:
                 begin = 0 if source.base_offset == segment.base_offset else source.begin
                 size = self._copy_part(writing, size, source, begin)
@@ -258,7 +282,6 @@ class _Recovery:
             assert size == segment.size, "every entry placed here is in one of the parts"
             self._verify(writing, segment, parts)
         self.disk.rename(name + COPY, name)
-        self.disk.sync_dir(self.path)
         self.copied_bytes += size
         segment.index_entries = 0
         segment.has_file = True
@@ -272,42 +295,36 @@ class _Recovery:
         sound = self._sound_until(writing, segment)
         if sound == segment.size:
             return
-        known = max((p.begin for p in parts if p.base_offset == segment.base_offset), default=0)
-        if sound < known:
-            with opened(self.disk, f"{self.path}/{segment.name}") as reading:
-                if self._sound_until(reading, segment) == sound:
-                    raise CorruptLogError(f"{segment.name}: bad bytes at {sound}, that was synced")
+        own = [part for part in parts if part.base_offset == segment.base_offset]
+        if any(
+            sound < part.begin and self._sound_until(part.handle, segment) == sound for part in own
+        ):
+            raise CorruptLogError(f"{segment.name}: bad bytes at {sound}, that was synced")
         name = f"{self.path}/{segment.name}{COPY}"
         raise OSError(errno.EIO, f"a copy is not what was read, at {sound}", name)
 
     def _sound_until(self, handle: int, segment: Segment) -> int:
         """Up to where a file holds the entries of a segment."""
         place = Place(segment.base_offset, segment.base_index, 0)
-        for found in sound_entries(self.disk, handle, place, 0):
+        for found in sound_entries(self.disk, handle, place, 0, segment.size):
             if self.layout.terms.at(place.index) != found.header.leader_epoch:
                 break
             place = follow(place, found.header)
         return place.position
 
     def _copy_part(self, writing: int, at: int, source: _Source, begin: int) -> int:
-        with opened(self.disk, f"{self.path}/{segment_name(source.base_offset)}") as reading:
-            for position in range(begin, source.end, _STEP):
-                chunk = self.disk.pread(reading, min(_STEP, source.end - position), position)
-                self.disk.pwrite(writing, [chunk], at)
-                at += len(chunk)
+        for position in range(begin, source.end, _STEP):
+            size = min(_STEP, source.end - position)
+            chunk = self.disk.pread(source.handle, size, position)
+            self.disk.pwrite(writing, [chunk], at)
+            at += len(chunk)
         return at
 
-    def _clean(self, source: _Source) -> None:
-        """Cut what was copied away or torn; a file of which nothing is left goes."""
-        name = f"{self.path}/{segment_name(source.base_offset)}"
-        if source.base_offset not in self._kept():
-            self.disk.unlink(name)
-            self.disk.sync_dir(self.path)
-            return
-        # Also when nothing is to be seen there: a failed sync may have left it on the disk.
-        with opened(self.disk, name) as handle:
-            self.disk.truncate(handle, source.begin)
-            self.disk.sync(handle)
+    def _cut(self, source: _Source) -> None:
+        """What was copied away or torn; also when nothing is to be seen there: a failed sync may
+        have left it on the disk."""
+        self.disk.truncate(source.handle, source.begin)
+        self.disk.sync(source.handle)
         self.layout.segment_of_offset(source.base_offset).allocated = source.begin
 
     def _kept(self) -> set[int]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from crc32c import crc32c
 
 from quorate_broker.log.cleaner_survey import entries
-from quorate_broker.log.disk import Disk, read_whole
+from quorate_broker.log.disk import Disk, read_if_there
 from quorate_broker.log.errors import CorruptLogError
 from quorate_broker.log.index import IndexTail, SparseIndex
 from quorate_broker.log.layout import Segment, index_name
@@ -116,7 +116,7 @@ class Scrub:
         if target.index_entries is None:
             return None
         name = f"{self._path}/{index_name(target.segment.base_offset)}"
-        data = read_whole(self._disk, name) if self._disk.exists(name) else b""
+        data = read_if_there(self._disk, name) or b""
         return SparseIndex.decode(data, target.index_entries, self._interval, target.tail)
 
     def _spent(self, size: int) -> None:

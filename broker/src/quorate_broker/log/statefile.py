@@ -11,7 +11,7 @@ import struct
 
 from crc32c import crc32c
 
-from quorate_broker.log.disk import Disk, read_whole
+from quorate_broker.log.disk import Disk, read_if_there
 from quorate_broker.log.errors import CorruptLogError
 
 NAME = "state"
@@ -42,5 +42,5 @@ def decode(data: bytes) -> tuple[int, bytes]:
 
 def load(disk: Disk, path: str) -> tuple[int, bytes] | None:
     """The state in folder `path`, None if there is none. Raises CorruptLogError."""
-    name = f"{path}/{NAME}"
-    return decode(read_whole(disk, name)) if disk.exists(name) else None
+    data = read_if_there(disk, f"{path}/{NAME}")
+    return None if data is None else decode(data)

@@ -161,6 +161,13 @@ class SimDisk:
         self._before("size", path)
         return len(file.content)
 
+    def size_of(self, path: str) -> int:
+        path = posixpath.normpath(path)
+        self._before("size", path)
+        if path not in self._names:
+            raise _error(errno.ENOENT, path)
+        return len(self._names[path].content)
+
     def next_data(self, handle: int, at: int) -> int | None:
         path, file = self._file(handle)
         self._before("next_data", path)
