@@ -379,7 +379,7 @@ class Raft:
     def resting(self) -> bool:
         """Whether there is nothing to do before something happens, not even to say one is there."""
         state = self._state
-        return state.resting if state.leading is None else state.leading.resting
+        return state.resting if state.leading is None else resting.is_silent(state.leading)
 
     @property
     def deadline_ms(self) -> int:

@@ -114,7 +114,7 @@ def _forget_left(state: State, leading: Leading) -> None:
 
 def tick(state: State, leading: Leading) -> None:
     now_ms = state.now_ms
-    if leading.resting:
+    if resting.is_silent(leading):
         return
     if _is_alone(state, leading):
         state.follow(state.term, None)
@@ -178,7 +178,7 @@ def confirmed_ms(state: State, leading: Leading) -> int:
 
 
 def deadline_ms(leading: Leading) -> int:
-    if leading.resting:
+    if resting.is_silent(leading):
         return FOREVER_MS
     if leading.transferee is None:
         return leading.heartbeat_ms

@@ -2,8 +2,8 @@
 
 When everybody has everything, knows that it is committed, and nothing has happened for a while,
 the leader's heartbeats say so. A follower that agrees has no deadline from then on, and answers
-that it rests; once all have, the leader is silent, too. A leader without followers waits for no
-while: nobody hears its heartbeats, and a thousand such groups would beat as one broker starts.
+that it rests; once all have, the leader is silent, too. A leader without followers is so from the
+beginning: nobody hears its heartbeats, and a thousand such groups would beat as one broker starts.
 Anything wakes either of them: an entry, a message, a lost connection (the leader's lease holds
 until then), or whoever watches over the nodes. Who wakes gives the others a whole time-out to be
 heard.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def may_rest(state: State, leading: Leading) -> bool:
     last_index = state.log.last_index
     if (
-        (leading.followers and state.now_ms - leading.busy_ms < state.settings.rest_ms)
+        state.now_ms - leading.busy_ms < state.settings.rest_ms
         or leading.transferee is not None
         or leading.leaving
         or not state.commit_index == state.log.synced_index == last_index
@@ -31,6 +31,11 @@ def may_rest(state: State, leading: Leading) -> bool:
         return False
     followers = leading.followers.values()
     return all(each.match == last_index and not each.life for each in followers)
+
+
+def is_silent(leading: Leading) -> bool:
+    """Nothing has to be done before something happens."""
+    return leading.resting or not leading.followers
 
 
 def settle(state: State, leading: Leading) -> None:
@@ -51,8 +56,6 @@ def woken(state: State, leading: Leading) -> None:
     """It knows the time again: everybody has a whole time-out from here."""
     leading.waking = False
     leading.busy_ms = leading.heartbeat_ms = state.now_ms
-    if not leading.followers:  # not at once: it would rest and wake with every append
-        leading.heartbeat_ms += state.settings.heartbeat_ms
     for follower in leading.followers.values():
         follower.heard_ms = follower.moved_ms = follower.caught_up_ms = state.now_ms
         follower.rests = False
