@@ -67,6 +67,8 @@ TICK_S = 0.1
 EARLY_MESSAGES = 16
 HAND_OVER_MS = 3_000
 REGISTER_EVERY_S = 0.5
+OPENING_S = 5.0
+"""So long at most the doors wait for what is here to be opened: later leaders may be moved here."""
 LOOK_AGAIN_S = 0.02
 
 
@@ -237,6 +239,7 @@ class Node:
             if settings.pod_info_dir:
                 following = registration.follow(parts, self._view.version)
                 stack.callback(tasks.create_task(following, name="told").cancel)
+            await self._until_open()
             if self._world.listens:
                 opened = await doors.open_all(stack, tasks, parts, self._context)
                 self._view.servers.extend(opened)
@@ -247,6 +250,14 @@ class Node:
             self._view.serving = False
             if not (self._disks.journal_lost or self._retired):
                 await self._transfers.give_up_all(HAND_OVER_MS)
+
+    async def _until_open(self) -> None:
+        """A client that came earlier would ask, once a second, for leaders that are about to be;
+        and what it asks costs what they are opened with."""
+        assert self._replicas is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPENING_S):
+                await self._replicas.opened()
 
     def _works(self, parts: Parts) -> dict[str, Coroutine[None, None, None]]:
         """What goes on as long as this node is a member."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 OPEN_AT_ONCE = 16
 RETRY_S = 1.0
+LOOK_AGAIN_S = 0.02
 
 
 class Replicas:
@@ -49,6 +50,8 @@ class Replicas:
         self._again = False
         """Something could not be opened: look again, metadata moved or not."""
         self._open: set[tuple[uuid.UUID, int]] = set()
+        self._all_tried = asyncio.Event()
+        """Whatever metadata said at first is open, or could not be opened."""
 
     def look(self) -> None:
         """Metadata has moved."""
@@ -59,12 +62,28 @@ class Replicas:
             await self._until_due()
             self._look.clear()
             self._again = False
+            is_whole = self._parts.controller.caught_up
             await self._open_missing()
+            if is_whole:
+                self._all_tried.set()
             if self._parts.controller.caught_up:
                 await self._remove_gone()
                 await self._leave()
             else:
                 self._again = True
+
+    async def opened(self) -> None:
+        """Until a client need not be told that a partition which is here has no leader yet.
+
+        Only once this node has caught up. What needs others' votes, or cannot be opened, is not
+        waited for.
+        """
+        self._look.set()
+        await self._all_tried.wait()
+        while True:
+            if not any(partition.replica.leads_soon for partition in self._parts.shelf):
+                return
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _until_due(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -312,6 +312,11 @@ class Replica:
         return self._raft.serving
 
     @property
+    def leads_soon(self) -> bool:
+        """Whether it does not serve yet, and needs nobody else's vote for that."""
+        return self._raft.leads_soon
+
+    @property
     def is_current(self) -> bool:
         """Whether it knows all that was committed when it started; see `raft.core`."""
         return self._raft.is_current

@@ -376,6 +376,13 @@ class Raft:
         return leading.confirmed_ms(state, state.leading)
 
     @property
+    def leads_soon(self) -> bool:
+        """Whether it does not serve yet, and needs nobody else's vote for that."""
+        state = self._state
+        may_win = not state.failed and state.is_alone and state.may_stand
+        return may_win and not self.serving
+
+    @property
     def resting(self) -> bool:
         """Whether there is nothing to do before something happens, not even to say one is there."""
         state = self._state
