@@ -111,8 +111,8 @@ class Replica:
         self._settled_ms = NEVER_MS
         self._checkpoint_ms = NEVER_MS
         self._has_tail = log.bytes_since_checkpoint > 0
-        """Opened after a kill: the first checkpoints of a thousand such logs are spread, over the
-        second half of the time they have, so that they do not stand in the way of the start."""
+        """Opened after a kill: the first checkpoints of a thousand such logs are spread, and later
+        than others would be, so that they do not stand in the way of the start."""
         self._checkpoint_index = log.checkpoint_index
         if doubt is not None:
             self.failed(CorruptReplica(doubt))
@@ -133,8 +133,8 @@ class Replica:
         """Time passed; needed at `deadline_ms` at the latest, harmless at any time."""
         self._raft.tick(now_ms)
         if self._checkpoint_ms == NEVER_MS and self._has_tail:
-            spread = crc32c(self.seat.group.encode()) % (self._settings.checkpoint_ms // 2 + 1)
-            self._checkpoint_ms = now_ms - spread
+            spread = crc32c(self.seat.group.encode()) % (self._settings.checkpoint_ms + 1)
+            self._checkpoint_ms = now_ms + spread
         if now_ms >= self._checkpoint_ms + self._settings.checkpoint_ms:
             self._checkpoint(now_ms)
 
