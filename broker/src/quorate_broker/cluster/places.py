@@ -61,8 +61,9 @@ class PartitionInfo:
     @property
     def replicas(self) -> tuple[int, ...]:
         """Node ids as Kafka shows them: preferred leader first, those that leave last."""
-        everyone = self.voters if self.target is None else (*self.target, *self.voters)
-        return tuple(dict.fromkeys([one.node_id for one in everyone]))
+        if self.target is None:
+            return tuple([one.node_id for one in self.voters])
+        return tuple(dict.fromkeys(one.node_id for one in (*self.target, *self.voters)))
 
     @property
     def adding(self) -> tuple[int, ...]:

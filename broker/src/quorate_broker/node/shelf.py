@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import random
 import uuid
@@ -48,13 +49,19 @@ EARLY_MS = 2_000
 
 def group_name(topic_id: uuid.UUID, index: int) -> str:
     """The name of a partition's Raft group, and of its folder."""
-    return f"{topic_id}-{index}"
+    return f"{_spelled(topic_id)}-{index}"
 
 
 def group_names(topic_id: uuid.UUID, count: int) -> Iterator[str]:
-    """Of the first `count` partitions of a topic: a UUID is dear to spell."""
-    spelled = str(topic_id)
+    """Of the first `count` partitions of a topic."""
+    spelled = _spelled(topic_id)
     return (f"{spelled}-{index}" for index in range(count))
+
+
+@functools.lru_cache(maxsize=1_000)
+def _spelled(topic_id: uuid.UUID) -> str:
+    """A UUID is dear to spell, and each partition of a topic asks for it again and again."""
+    return str(topic_id)
 
 
 @dataclass(frozen=True, slots=True)

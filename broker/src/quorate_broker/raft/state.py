@@ -91,6 +91,8 @@ class State:
         self.members = Membership()
         self.members_index = -1
         self.halves: Halves = ()
+        self.is_voter = False
+        """By the newest membership, committed or not."""
         self.peers: tuple[Peer, ...] = ()
         """All members but this one."""
         self.electors: tuple[Peer, ...] = ()
@@ -137,6 +139,7 @@ class State:
         self._members_content = content
         self.members = membership.decode(content)
         self.halves = self.members.halves
+        self.is_voter = any(self.me in voters for voters in self.halves)
         self.peers = tuple(sorted(self.members.all - {self.me}))
         self.electors = tuple(sorted(frozenset().union(*self.halves) - {self.me}))
 
@@ -154,8 +157,7 @@ class State:
         """
         if self.log.hollow:
             return False
-        is_voter = any(self.me in voters for voters in self.halves)
-        return is_voter or self.members_index > self.commit_index
+        return self.is_voter or self.members_index > self.commit_index
 
     @property
     def is_alone(self) -> bool:
