@@ -115,9 +115,7 @@ def test_flanking_nodes_coming_dying_and_going_under_load_change_nothing_for_the
             lambda: three.admin(before["leader"]["nodeId"], "/v1/flanking") == [],
             what="no flanking node with the brokers",
         )
-        load.goes_on()
-        written = load.finish()
-    written.check()
+        load.finish()
     assert len(seen) > 2, "the comings and goings were watched"
     assert {len(status["nodes"]) for status in seen} >= {3, 6}
     for status in seen:

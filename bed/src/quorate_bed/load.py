@@ -73,7 +73,11 @@ class Load:
         return int(self._ask("", ANSWER_S))
 
     def finish(self) -> Written:
-        return Written(**json.loads(self._ask("end", FINISH_S)))
+        """It goes on to the end, and nothing is wrong with what was written."""
+        self.goes_on()
+        written = Written(**json.loads(self._ask("end", FINISH_S)))
+        written.check()
+        return written
 
     def end(self) -> None:
         """Whatever it was doing, it is gone."""
