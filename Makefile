@@ -41,8 +41,8 @@ images: setup ## Build the images whose inputs changed
 test: setup ## Everything once: lint, unit, simulation, processes, charts, Kubernetes
 	@$(BED) test
 
-test-unit: setup ## Unit and property tests, on every Python that is there
-	@$(BED) test unit unit-3.13
+test-unit: setup ## Unit and property tests, on the images' Python and on the one that is here
+	@$(BED) test unit unit-here
 
 test-sim: setup ## The deterministic simulator
 	@$(BED) test simulation

@@ -219,7 +219,7 @@ def test_without_root_and_without_docker_a_sentence_says_what_is_missing(
 
 
 def test_a_part_of_the_tests_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(BedError, match=r"no part nonsense .* there are unit, simulation"):
+    with pytest.raises(BedError, match=r"no part nonsense .* there are unit, fuzzing"):
         suite.run(["nonsense"], full=False)
 
 
@@ -256,3 +256,17 @@ def test_a_part_beside_others_has_little_weight_and_a_session_of_its_own(
     assert int(niceness) >= suite.LITTLE_WEIGHT
     assert int(session) != os.getsid(0)
     assert light == set(), "it has ended"
+
+
+def test_a_part_is_set_up_before_it_runs_and_one_that_cannot_be_has_failed() -> None:
+    told: list[str] = []
+
+    def missing() -> None:
+        raise BedError("no Java here")
+
+    ready = suite.Part("a", "", (("true",),), needs=(lambda: told.append("set up"),))
+    assert suite._environment(ready) == (suite.SCRIPTS, "")
+    assert told == ["set up"]
+    result = suite._run_part(suite.Part("b", "", (("true",),), needs=(missing,)))
+    assert result.failed == ("set-up",)
+    assert "no Java here" in result.note

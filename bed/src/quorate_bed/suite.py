@@ -4,6 +4,7 @@ A part that fails does not stop the others: one run should tell all that is wron
 and real brokers watch the clock: they run one after the other, and wait most of the time. What that
 leaves of two cores goes to the parts that watch no clock, in two tracks of little weight beside
 them; those that have time-outs of their own come first, beside Kubernetes, which asks for less.
+Unit tests run on the images' Python, everything else on the one that is here.
 
 The exit code is that of the whole. The last lines printed are pytest's own closing lines and the
 names of the tests that failed, so that whoever reads only the end of a log sees how much was run
@@ -13,6 +14,7 @@ and what was wrong.
 import contextlib
 import dataclasses
 import enum
+import functools
 import os
 import re
 import signal
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,7 @@ from rich.table import Table
 from quorate_bed import binaries, debian, images, paths, report
 from quorate_bed.progress import BedError, console, heading
 
-OTHER_PYTHON = "3.13"
+IMAGES_PYTHON = "3.13"
 WORDS = ("passed", "failed", "error")
 NO_TESTS = 5  # pytest's exit code when it found nothing to run
 SHOWN_FAILURES = 12
@@ -42,23 +44,25 @@ SETTING_UP = threading.Lock()  # installations and downloads, one at a time
 
 
 class Track(enum.Enum):
-    """What runs in order; the three run beside each other."""
+    """What runs in order; the three run beside each other. The first sets up first."""
 
-    CLOCK = enum.auto()
     FIRST = enum.auto()
     SECOND = enum.auto()
+    CLOCK = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the suite. `quick`: it belongs to `make test`. In the whole suite the tests that
-    are kept out of `make test` run with the part that they belong to."""
+    are kept out of `make test` run with the part that they belong to. `needs` are brought first."""
 
     name: str
     what: str
     commands: tuple[tuple[str, ...], ...]
     track: Track = Track.CLOCK
+    needs: tuple[Callable[[], object], ...] = ()
     quick: bool = True
+    on_images_python: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,15 @@ def _pytest(*args: str) -> tuple[str, ...]:
     return ("python", "-m", "pytest", *args)
 
 
-UNIT = ("tests/broker", "tests/operator", "tests/bed", "tests/fuzz", "tests/test_tidy.py")
+UNIT = _pytest("tests/broker", "tests/operator", "tests/bed", "tests/fuzz", "-m", SHORT)
+HELM = functools.partial(binaries.tool, "helm")
+CLIENTS = functools.partial(debian.install, {**debian.CLIENTS, **debian.CHAOS})
 PARTS = (
-    Part("unit", "unit and property tests", (_pytest(*UNIT, "-m", SHORT),), Track.FIRST),
+    Part("unit", "unit and property tests", (UNIT,), Track.FIRST, on_images_python=True),
     Part(
-        "simulation",
-        "a cluster on virtual time",
-        (_pytest("tests/simulation", "-m", SHORT),),
+        "fuzzing",
+        "readers of foreign bytes",
+        (_pytest("tests/fuzz", "-m", "process and not full"),),
         Track.FIRST,
     ),
     Part(
@@ -98,40 +104,45 @@ PARTS = (
         Track.SECOND,
     ),
     Part(
-        "unit-3.13",
-        "the same on the images' Python",
-        (_pytest(*UNIT, "-m", SHORT),),
-        Track.SECOND,
-    ),
-    Part(
         "charts",
         "charts, guides, GitOps tools",
         (_pytest("tests/charts", "tests/docs", "tests/gitops", "-m", SHORT),),
         Track.SECOND,
+        needs=(HELM, functools.partial(binaries.program, paths.REPOSITORY / "tests/gitops")),
     ),
     Part(
         "conformance",
         "other people's code",
         (_pytest("tests/conformance", "-m", "not full"),),
         Track.SECOND,
+        needs=(functools.partial(debian.install, debian.JAVA),),
     ),
     Part(
-        "fuzzing",
-        "readers of foreign bytes",
-        (_pytest("tests/fuzz", "-m", "process and not full"),),
+        "simulation",
+        "a cluster on virtual time",
+        (_pytest("tests/simulation", "-m", SHORT),),
         Track.SECOND,
     ),
     Part(
         "kubernetes",
         "the product on a real Kubernetes",
         (_pytest("tests/bed", "tests/kube", "-m", "kube and not full"),),
+        needs=(HELM, images.build_all),  # here, so that no test's time limit has to allow for it
     ),
     Part(
         "processes",
         "real broker processes",
         (_pytest("tests", "-m", "process and not full", "--ignore=tests/fuzz"),),
+        needs=(CLIENTS,),
     ),
-    Part("long", "long seeds, chaos", (_pytest("tests", "-m", "full and not kube"),), quick=False),
+    Part("unit-here", "unit on the Python that runs here", (UNIT,), quick=False),
+    Part(
+        "long",
+        "long seeds, chaos",
+        (_pytest("tests", "-m", "full and not kube"),),
+        needs=(CLIENTS,),
+        quick=False,
+    ),
 )
 
 
@@ -193,9 +204,6 @@ def _run_part(part: Part, sessions: set[int] | None = None) -> Result:
     except BedError as error:
         console.print(f"[red]{error}[/]")
         return Result(part, ("set-up",), (), time.monotonic() - started, note=str(error))
-    if scripts is None:
-        console.print(note)
-        return Result(part, (), (), 0, note=note)
     label = "" if sessions is None else f"{part.name:>11} "
     light = None if part.track is Track.CLOCK else sessions
     failed, closing, red = [], [], []
@@ -210,45 +218,29 @@ def _run_part(part: Part, sessions: set[int] | None = None) -> Result:
     return Result(part, tuple(failed), tuple(closing), took_s, tuple(red), note)
 
 
-def _environment(part: Part) -> tuple[Path | None, str]:
-    """Where the part's programs stand, after its own set-up; None with a reason to leave it out."""
-    if part.name in ("lint", "unit", "simulation", "fuzzing"):
-        return SCRIPTS, ""
-    with SETTING_UP:
-        return _set_up(part)
+def _environment(part: Part) -> tuple[Path, str]:
+    """Where the part's programs stand when all that it needs is there, and a word on that."""
+    with SETTING_UP if part.needs or part.on_images_python else contextlib.nullcontext():
+        for need in part.needs:
+            need()
+        return _images_python() if part.on_images_python else (SCRIPTS, "")
 
 
-def _set_up(part: Part) -> tuple[Path | None, str]:
-    if part.name in ("processes", "long"):
-        debian.install({**debian.CLIENTS, **debian.CHAOS})
-    if part.name == "conformance":
-        debian.install(debian.JAVA)
-    if part.name in ("charts", "kubernetes"):
-        binaries.tool("helm")
-    if part.name == "charts":
-        binaries.program(paths.REPOSITORY / "tests/gitops")
-    if part.name == "kubernetes":
-        images.build_all()  # here, so that no test's time limit has to allow for it
-    if part.name == "unit-3.13":
-        return _other_python()
-    return SCRIPTS, ""
-
-
-def _other_python() -> tuple[Path | None, str]:
+def _images_python() -> tuple[Path, str]:
     """An environment of the images' Python in the cache, unless that is what runs here."""
-    if sys.version.startswith(f"{OTHER_PYTHON}."):
-        return None, f"not run again: the environment is Python {OTHER_PYTHON} already"
-    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{OTHER_PYTHON}*/bin/python"))
-    wanted = str(pyenv[-1]) if pyenv else OTHER_PYTHON
-    directory = paths.cache() / f"venv-{OTHER_PYTHON}"
+    if sys.version.startswith(f"{IMAGES_PYTHON}."):
+        return SCRIPTS, ""
+    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{IMAGES_PYTHON}*/bin/python"))
+    wanted = str(pyenv[-1]) if pyenv else IMAGES_PYTHON
+    directory = paths.cache() / f"venv-{IMAGES_PYTHON}"
     command = [binaries.uv(), "sync", "--frozen", "-q", "--python", wanted]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(directory)}
     result = subprocess.run(
         command, env=environment, cwd=paths.REPOSITORY, capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        return None, f"NOT RUN: no Python {OTHER_PYTHON} is here and none could be brought"
-    return directory / "bin", ""
+        return SCRIPTS, f"NOT on {IMAGES_PYTHON}, the images' Python: none is here or to be had"
+    return directory / "bin", f"on Python {IMAGES_PYTHON}, the images'"
 
 
 def _stream(
@@ -304,10 +296,8 @@ def _report(results: Sequence[Result]) -> None:
         state = "[green]passed[/]"
         if result.failed:
             state = "[red]FAILED[/]"
-        elif result.note:
-            state = "[yellow]not run[/]"
-        said = "; ".join(result.failed) or result.note or "; ".join(result.closing)
-        table.add_row(result.part.name, state, f"{result.took_s:.0f}", said.strip("= "))
+        said = "; ".join((*(result.failed or result.closing), result.note))
+        table.add_row(result.part.name, state, f"{result.took_s:.0f}", said.strip("=; "))
     console.print()
     console.print(table)
     closing = [line for result in results for line in result.closing]
