@@ -52,6 +52,23 @@ def requests(api: Api) -> dict[str, int]:
     }
 
 
+def lagging(three: BrokerCluster) -> list[str]:
+    """What Kubernetes' own controllers have still to say of what was asked of them last."""
+    found: list[str] = []
+    for group, kind in (("apps", "statefulsets"), ("policy", "poddisruptionbudgets")):
+        path = f"/apis/{group}/v1/namespaces/{three.kubectl.namespace}/{kind}"
+        listed: Json | None = three.api.get(path)
+        assert listed is not None
+        for one in listed["items"]:
+            status = one.get("status", {})
+            seen = status.get("observedGeneration") == one["metadata"]["generation"]
+            healthy = status.get("currentHealthy") == status.get("expectedPods")
+            available = status.get("availableReplicas") == one["spec"].get("replicas")
+            if not (seen and (available if group == "apps" else healthy)):
+                found.append(f"{kind}/{one['metadata']['name']}")
+    return found
+
+
 def leaving(api: Api) -> list[str]:
     """Namespaces on their way out that still hold a cluster."""
     namespaces: Json | None = api.get("/api/v1/namespaces")
@@ -82,6 +99,13 @@ def test_a_settled_cluster_is_written_to_by_nobody_for_half_a_minute(
         deadline_s=UP_S,
         what="clusters of earlier tests gone: the operator writes to them until they are",
     )
+
+    def heeded() -> bool:
+        late = lagging(three)
+        assert not late, late
+        return True
+
+    eventually(heeded, deadline_s=UP_S, what="seen by those who count pods")
     with three.load("steady") as load:
         quiet(three, operator)
         load.finish()
@@ -114,6 +138,8 @@ def stood_still(three: BrokerCluster, operator: product.Operator) -> bool:
             return False
         if time.monotonic() < began + REPORT_S:
             before = now
+        others = set(now.versions.items()) ^ set(before.versions.items())
+        assert not others, f"written by somebody: {sorted(others)}"
         assert now == before
     return True
 
