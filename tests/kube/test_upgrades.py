@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from quorate_bed import images
+from quorate_bed import images, kube
 from quorate_bed.polling import eventually
-from quorate_bed.product import BrokerCluster, Json, Operator
+from quorate_bed.product import Api, BrokerCluster, Json, Operator
 
 ROLLED_S = 240
 """With an operator that is killed all the time; the figure is kept apart."""
@@ -68,6 +68,41 @@ def test_the_image_is_upgraded_and_brought_back_and_no_client_sees_an_error(
             load.goes_on()
         written = load.finish()
     figure("slowest_ack_s", written.slowest_ms / 1000)
+
+
+@pytest.mark.full
+def test_the_version_before_is_upgraded_under_load_and_is_not_gone_back_to_when_that_is_too_late(
+    kubectl: kube.Kubectl, api: Api, figure: Callable[[str, float], None]
+) -> None:
+    aged = BrokerCluster(kubectl, api, "aged")
+    aged.apply(version="older")
+    aged.client.start()
+    assert aged.settle()["metadataVersion"] == 2
+    with aged.load("aged") as load:
+        began = time.monotonic()
+        aged.apply(version="dev")
+        eventually(rolled_to(aged, "dev"), deadline_s=ROLLED_S, what="all of them are newer")
+        figure("roll_s", time.monotonic() - began)
+
+        def raised() -> bool:
+            return aged.settled()["metadataVersion"] == 3
+
+        eventually(raised, what="what they know together is used")
+        pods = {pod["metadata"]["uid"] for pod in aged.pods("broker")}
+        aged.apply(version="older")
+
+        def refused() -> bool:
+            blocked = aged.status()["blockedBy"]
+            assert [one["reason"] for one in blocked] == ["VersionTooOld"], blocked
+            return True
+
+        eventually(refused, what="it says why it does not go back")
+        load.goes_on()
+        assert {pod["metadata"]["uid"] for pod in aged.pods("broker")} == pods
+        aged.apply(version="dev")
+        aged.settle()
+        load.finish()
+    assert {pod["metadata"]["uid"] for pod in aged.pods("broker")} == pods
 
 
 @pytest.mark.full
