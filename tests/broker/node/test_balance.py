@@ -98,6 +98,13 @@ def test_a_broker_that_comes_and_goes_has_to_stay_first() -> None:
     assert node.look(10) == [1]
 
 
+def test_who_is_alone_looks_at_no_partition() -> None:
+    node = Node(partitions=1_000)
+    node.up = {1}
+    node.partitions.clear()  # a look at one would raise
+    assert node.look(0, 1) == [0, 0]
+
+
 def test_a_leader_that_has_just_come_stays_a_while() -> None:
     node = Node()
     node.look(0, 4)

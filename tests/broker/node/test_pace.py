@@ -41,11 +41,11 @@ def view() -> NodeView:
     return NodeView(config.Live(settings), "1", 0)
 
 
-def test_looks_at_few_partitions_follow_each_other_and_those_at_many_take_a_twentieth() -> None:
-    assert [pace.pause_s(count, 5) for count in (0, 100, 1_000)] == [0.02, 0.02, 0.1]
+def test_looks_at_few_partitions_follow_each_other_and_those_at_many_take_a_fiftieth() -> None:
+    assert [pace.pause_s(count, 5) for count in (0, 100, 1_000)] == [0.02, 0.025, 0.25]
 
 
-def test_the_picture_of_a_thousand_partitions_is_drawn_ten_times_a_second() -> None:
+def test_the_picture_of_a_thousand_partitions_is_drawn_four_times_a_second() -> None:
     async def drawn_after() -> float:
         seen = view()
         seen._parts = parts_of(1_000)
@@ -56,10 +56,10 @@ def test_the_picture_of_a_thousand_partitions_is_drawn_ten_times_a_second() -> N
         seen.close()
         return when - before
 
-    assert asyncio.run(drawn_after()) >= 0.1
+    assert asyncio.run(drawn_after()) >= 0.25
 
 
-def test_a_thousand_partitions_are_steered_four_times_a_second(
+def test_a_thousand_partitions_are_steered_less_than_twice_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
@@ -73,7 +73,7 @@ def test_a_thousand_partitions_are_steered_four_times_a_second(
     steering.look()
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(steering.run())
-    assert pauses == [0.24]
+    assert pauses == [0.6]
 
 
 def test_the_short_look_finds_what_the_state_of_each_partition_says() -> None:

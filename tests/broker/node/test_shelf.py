@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import pathlib
 import random
@@ -95,6 +96,23 @@ def test_a_rotten_replica_keeps_its_partition_and_begins_hollow_beside_what_it_w
         await shelf.remove(wanted.topic_id, 0)
         assert not await shelf.reopen(partition, set_aside=True)
         await stage.close()
+
+    asyncio.run(main())
+
+
+def test_who_is_alone_stands_at_once_also_in_a_group_that_is_not_new() -> None:
+    async def main() -> None:
+        stage = Stage()
+        alone = dataclasses.replace(stage.wanted, founders=(Member(1, "disk-1"),))
+        for term in (1, 2):
+            partition = await stage.shelf.open(alone)
+            for _ in range(10):  # turns of the loop: no time passes
+                await asyncio.sleep(0)
+            assert partition.is_leader
+            assert partition.leader_epoch == term
+            await stage.shelf.close()
+        stage.disks.close()
+        stage.datadir.close()
 
     asyncio.run(main())
 

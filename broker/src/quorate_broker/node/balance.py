@@ -49,6 +49,8 @@ class Balance:
         """Begin to hand over what belongs elsewhere; how many."""
         image = self._parts.controller.image
         self._watch(image, now_ms)
+        if len(self._alive_since) < 2:
+            return 0  # nobody to hand anything over to
         begun = 0
         led: dict[str, tuple[int, int]] = {}
         for partition, info in self._led_here(image):

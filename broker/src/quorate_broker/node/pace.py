@@ -8,11 +8,11 @@ looks of a large broker are further apart. Read next: `view`, `steering`.
 from __future__ import annotations
 
 AT_LEAST_S = 0.02
-SHARE = 20
+SHARE = 50
 
 
 def pause_s(partitions: int, each_us: int) -> float:
-    """Between two looks over so many partitions: so that all of them cost a twentieth of a core.
+    """Between two looks over so many partitions: so that all of them cost a fiftieth of a core.
 
     `each_us` is about what one partition costs.
     """

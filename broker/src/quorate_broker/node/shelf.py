@@ -147,7 +147,10 @@ class Shelf:
     # -- opening and removing
 
     async def open(self, wanted: Wanted) -> Partition:
-        """Open (recover, or make) one replica; the preferred leader of a new one stands at once."""
+        """Open (recover, or make) one replica.
+
+        Who is alone stands at once, and so does the preferred leader of a new group.
+        """
         group = group_name(wanted.topic_id, wanted.index)
         replica = await self._parts.disks.call(lambda: self._recover(group, wanted))
         self._wanted[group] = wanted
@@ -157,7 +160,8 @@ class Shelf:
         for sender, message in self._early.pop(group, ()):
             partition.receive(sender, message)
         is_new = replica.log.last_index == -1 and replica.term == 0
-        if is_new and wanted.founders and _peer(wanted.founders[0]) == self._parts.me:
+        first = _peer(wanted.founders[0]) if wanted.founders else None
+        if replica.leads_soon or (is_new and first == self._parts.me):
             partition.campaign()
         partition.kick()  # from here on its deadline is known
         partition.tell_failure()
