@@ -273,8 +273,7 @@ class _Recovery:
         name = f"{self.path}/{segment.name}"
         size = 0
         with opened(self.disk, name + COPY, create=True) as writing:
-            if segment.name + COPY in self.names:
-                self.disk.truncate(writing, 0)
+            self.disk.truncate(writing, 0)  # one that was begun before may lie there
             for source in parts:
                 begin = 0 if source.base_offset == segment.base_offset else source.begin
                 size = self._copy_part(writing, size, source, begin)

@@ -111,7 +111,9 @@ OPERATIONS = (
     "unlink",
 )
 """Those that change a disk; `create` is `open(create=True)`."""
-LOOKS = ("close", "exists", "free_bytes", "listdir", "next_data", "pread", "size", "open")
+LOOKS = (
+    *("close", "exists", "free_bytes", "listdir", "next_data", "open", "pread", "size", "size_of"),
+)
 """Those that do not: no points."""
 
 STEPS: tuple[Step, ...] = (
