@@ -33,7 +33,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from quorate_operator import handlers, kube, model
+from quorate_operator import kube, model, news
 from quorate_operator.testing.fake_kubernetes import FakeKubernetes
 from quorate_operator.testing.objects import Objects
 
@@ -340,7 +340,7 @@ async def measure(clusters: int, brokers: int, seconds: float) -> Figures:
                 converge_cpu_s = operator.cpu_s
                 requests = dict(api.requests)
                 print(f"converged after {converge_s:.1f} s: {requests}", flush=True)
-                if requests.get("WATCH", 0) < len(handlers.WATCHED):
+                if requests.get("WATCH", 0) < len(news.WATCHED):
                     raise SystemExit("the operator watches nothing: what else it costs is no news")
                 await _quiet(api)
                 writes, asked = len(api.writes), (sum(api.requests.values()), admin.requests)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from quorate_bed import charts
-from quorate_operator import handlers, kube, model
+from quorate_operator import kube, model, news
 from quorate_operator.plan import children
 from quorate_operator.testing.simulation import api, world
 
@@ -111,7 +111,7 @@ def used_by_passes(monkeypatch: pytest.MonkeyPatch, expected: set[Right]) -> set
 
 
 def used_by_watches() -> set[Right]:
-    plurals = [model.PLURAL, *(plural for _, plural in handlers.WATCHED)]
+    plurals = [model.PLURAL, *(plural for _, plural in news.WATCHED)]
     return {(plural, verb) for plural in plurals for verb in ("list", "watch")}
 
 

@@ -13,7 +13,7 @@ import kopf
 import pytest
 from kubernetes.aio import client
 
-from quorate_operator import access, handlers, health
+from quorate_operator import access, handlers, health, news
 from quorate_operator.__main__ import main
 from quorate_operator.kube import Conflict, Kube, KubeError, Only
 from quorate_operator.names import Key
@@ -108,9 +108,13 @@ def test_kopf_signs_in_with_the_token_of_the_moment():
     assert first.expiration == NOW + access.TOKEN_LIFE
 
 
+def nobody_hears() -> news.News:
+    return news.News(health.Pulse(Hands()), lambda _: None)
+
+
 def test_kopf_only_watches():
-    registry = handlers.registry(lambda _: None, lambda *_: None, lambda: None)
-    assert len(list(registry._watching.get_all_handlers())) == 1 + len(handlers.WATCHED)
+    registry = handlers.registry(nobody_hears(), lambda: None)
+    assert len(list(registry._watching.get_all_handlers())) == 1 + len(news.WATCHED)
     for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert list(other.get_all_handlers()) == []
 
@@ -148,39 +152,23 @@ def test_kopf_remembers_nothing_of_the_objects_that_it_watches():
 
 def test_an_event_wakes_the_cluster_that_it_belongs_to_if_it_is_news():
     woken: list[Key] = []
-    heard: list[tuple[health.Thing, str]] = []
-    news = iter([True, True, False, True])
+    registry = handlers.registry(news.News(health.Pulse(Hands()), woken.append), lambda: None)
+    by_id = {handler.id: handler for handler in registry._watching.get_all_handlers()}
 
-    def hear(thing: health.Thing, version: str) -> bool:
-        heard.append((thing, version))
-        return next(news)
+    def deliver(plural: str, kind: str | None, name: str, version: str, cluster: str = "") -> int:
+        labels = {"quorate.dev/cluster": cluster} if cluster else {}
+        metadata = {"namespace": "shop", "name": name, "labels": labels, "resourceVersion": version}
+        handler = by_id[plural]
+        event = {"type": kind, "object": {"metadata": metadata}}
+        asyncio.run(handler.fn(event=event, param=handler.param, namespace="shop", name=name))
+        return len(woken)
 
-    registry = handlers.registry(woken.append, hear, lambda: None)
-    by_id = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
-
-    def event(kind: str | None, version: str):
-        return {"type": kind, "object": {"metadata": {"resourceVersion": version}}}
-
-    async def story():
-        await by_id["cluster"](namespace="shop", name="orders", event=event(None, "7"))
-        for kind, version in (("MODIFIED", "8"), (None, "8"), ("DELETED", "9")):
-            await by_id["pods"](
-                namespace="shop",
-                name="orders-broker-0",
-                labels={"quorate.dev/cluster": "orders"},
-                event=event(kind, version),
-                param="pods",
-            )
-
-    asyncio.run(story())
-    pod = health.Thing("pods", "shop", "orders-broker-0")
-    assert woken == [Key("shop", "orders")] * 3
-    assert heard == [
-        (health.Thing("brokerclusters", "shop", "orders"), "7"),
-        (pod, "8"),
-        (pod, "8"),
-        (pod, ""),
-    ]
+    assert deliver("brokerclusters", None, "orders", "7") == 1
+    assert deliver("pods", "MODIFIED", "orders-broker-0", "8", cluster="orders") == 2
+    assert deliver("pods", None, "orders-broker-0", "8", cluster="orders") == 2, "no news"
+    assert deliver("pods", "DELETED", "orders-broker-0", "9", cluster="orders") == 3
+    assert deliver("services", "ADDED", "x", "10", cluster="others") == 4
+    assert woken == [Key("shop", "orders")] * 3 + [Key("shop", "others")]
 
 
 def test_errors_of_the_api_are_told_apart():
@@ -263,7 +251,7 @@ def test_who_is_not_the_active_operator_reads_and_writes_nothing():
 def test_a_watch_that_says_nothing_is_noticed_by_what_a_list_shows():
     clock = Hands()
     pulse = health.Pulse(clock)
-    pod = health.Thing("pods", "shop", "orders-broker-0")
+    pod = health.Thing("pods", "shop", "orders-broker-0", "orders")
 
     def at(now: float, listed: str, heard: str = "") -> str:
         clock.at = now

@@ -7,13 +7,13 @@ import collections
 import contextlib
 from collections.abc import AsyncIterator
 
-from quorate_operator import kube, model
+from quorate_operator import kube, model, news
 from quorate_operator.brokers import Addresses
 from quorate_operator.budget import Budget
-from quorate_operator.handlers import WATCHED
 from quorate_operator.health import Pulse, Thing
 from quorate_operator.kube import Kube, KubeError
 from quorate_operator.names import CLUSTER_LABEL, Key
+from quorate_operator.news import WATCHED
 from quorate_operator.reconcile import Result
 from quorate_operator.resync import RESYNC_S, Resync
 from quorate_operator.testing.fake_kubernetes import FakeKubernetes
@@ -49,7 +49,7 @@ class World:
     def versions(self) -> dict[Thing, str]:
         """As watches deliver them."""
         return {
-            Thing(*key): one["metadata"]["resourceVersion"]
+            news.thing(key[0], one["metadata"]): one["metadata"]["resourceVersion"]
             for key, one in self.store.objects.items()
         }
 
@@ -147,7 +147,8 @@ def test_a_kind_that_cannot_be_listed_does_not_hide_the_others():
 
 def test_news_are_what_neither_a_watch_nor_a_list_has_shown():
     async def story():
-        pulse, pod = Pulse(loop.VirtualClock()), Thing("pods", "shop", "orders-broker-0")
+        pulse = Pulse(loop.VirtualClock())
+        pod = Thing("pods", "shop", "orders-broker-0", "orders")
         assert pulse.heard(pod, "1")
         assert not pulse.heard(pod, "1"), "kopf lists all again after a gap"
         assert pulse.listed("pods", {pod: "2"}) == [pod]
@@ -155,6 +156,38 @@ def test_news_are_what_neither_a_watch_nor_a_list_has_shown():
         assert pulse.heard(pod, "3")
         assert pulse.heard(pod, ""), "that it is gone"
         assert pulse.heard(pod, "3"), "and that it came back"
+
+    loop.run(story())
+
+
+def test_what_was_deleted_and_nobody_told_of_it_wakes_its_cluster():
+    async def story():
+        async with resting(3) as world:
+            del world.store.objects["services", "shop", "c1"]
+            world.child("pods", "c2")
+            del world.store.objects["pods", "shop", "c2"]
+            assert world.pulse.heard(Thing("pods", "shop", "c2", "c2"), "")
+            await loop.pass_time(RESYNC_S)
+            counts = {key.name: count for key, count in world.passes.items()}
+            assert counts == {"c0": 1, "c1": 2, "c2": 1}
+
+    loop.run(story())
+
+
+def test_what_two_lists_do_not_show_is_gone_what_one_does_not_show_may_have_come_since():
+    pod = Thing("pods", "shop", "orders-broker-0", "orders")
+    late = Thing("pods", "shop", "orders-broker-1", "orders")
+
+    async def story():
+        pulse = Pulse(loop.VirtualClock())
+        pulse.heard(pod, "1")
+        assert pulse.listed("pods", {pod: "1"}) == []
+        pulse.heard(late, "2")
+        assert pulse.listed("pods", {}) == [pod, late], "a list from before the second one came"
+        assert pulse.listed("pods", {late: "2"}) == [pod], "the first is gone indeed"
+        assert pulse.listed("pods", {late: "2"}) == []
+        pulse.heard(late, "")
+        assert pulse.listed("pods", {}) == [], "a watch has told of it"
 
     loop.run(story())
 

@@ -16,11 +16,15 @@ from quorate_operator.testing.simulation.stories import STORIES, tell
 
 PINNED: dict[str, tuple[int, ...]] = {
     "no_gate": (2, 3, 5),
-    "leader_not_last": (2,),
-    "no_fence": (15, 17, 21),
-    "no_drain": (2, 5, 7),
+    "leader_not_last": (2, 3, 4),
+    "no_fence": (3, 4, 5),
+    "no_drain": (2, 4, 5),
     "no_lending": (0, 1, 2),
-    "no_look_for_copies": (0, 1, 2),
+    "no_look_for_copies": (4, 5, 6),
+    "no_waking": (7, 5, 3),
+    "no_resync": (5, 15, 20),
+    "no_farewell": (16, 19, 25),
+    "no_second_look": (0, 15, 9),
 }
 
 LATE_S = (28, 24, 20, 32, 36, 40)

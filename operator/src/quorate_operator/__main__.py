@@ -31,6 +31,7 @@ from quorate_operator.health import Pulse
 from quorate_operator.kube import Kube
 from quorate_operator.lease import Lease, LeaseLost
 from quorate_operator.metrics import ACTIVE
+from quorate_operator.news import News
 from quorate_operator.reconcile import Reconciler
 from quorate_operator.resync import Resync
 from quorate_operator.seams import Clock, SystemClock
@@ -122,8 +123,7 @@ async def _active(
         await listed.wait()
         await kopf.operator(
             registry=handlers.registry(
-                workers.wake,
-                pulse.heard,
+                News(pulse, workers.wake),
                 lambda: access.connection(configuration, clock.now()),
             ),
             settings=handlers.settings(),

@@ -1,73 +1,43 @@
 """kopf as a watch engine, and as nothing else.
 
-Every handler does one thing: it wakes the worker of a cluster, unless what it was given is no news.
-There are no on.create or on.update handlers, no daemons, timers, finalizers or annotations: those
-act on edges, and an edge that is missed is missed for good. What kopf misses, `resync.py` finds.
+Every handler hands on what it was given to `news.py`. There are no on.create or on.update handlers,
+no daemons, timers, finalizers or annotations: those act on edges, and an edge that is missed is
+missed for good. What kopf misses, `resync.py` finds.
 
-Read next: `workers.py`.
+Read next: `news.py`, `workers.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from quorate_operator import model
-from quorate_operator.health import Thing
-from quorate_operator.names import CLUSTER_LABEL, Key
-
-WATCHED: Final = (
-    ("v1", "pods"),
-    ("v1", "services"),
-    ("v1", "configmaps"),
-    ("v1", "serviceaccounts"),
-    ("v1", "persistentvolumeclaims"),
-    ("apps/v1", "statefulsets"),
-    ("policy/v1", "poddisruptionbudgets"),
-    ("networking.k8s.io/v1", "networkpolicies"),
-    ("autoscaling/v2", "horizontalpodautoscalers"),
-)
-"""Children, filtered by our label on the server."""
+from quorate_operator.names import CLUSTER_LABEL
+from quorate_operator.news import WATCHED, News
 
 
-def registry(
-    wake: Callable[[Key], None],
-    heard: Callable[[Thing, str], bool],
-    login: Callable[[], kopf.ConnectionInfo],
-) -> kopf.OperatorRegistry:
+def registry(news: News, login: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
     """Everything that kopf is told to do."""
     found = kopf.OperatorRegistry()
 
     async def sign_in(**_: Any) -> kopf.ConnectionInfo:
         return login()
 
-    def tell(thing: Thing, cluster: str, event: kopf.RawEvent) -> None:
-        is_gone = event["type"] == "DELETED"
-        version = "" if is_gone else event["object"]["metadata"].get("resourceVersion", "")
-        if heard(thing, version):
-            wake(Key(thing.namespace, cluster))
-
-    async def cluster(*, namespace: str | None, name: str, event: kopf.RawEvent, **_: Any) -> None:
-        tell(Thing(model.PLURAL, namespace or "", name), name, event)
-
-    async def child(
-        *,
-        namespace: str | None,
-        name: str,
-        labels: kopf.Labels,
-        event: kopf.RawEvent,
-        param: Any = "",
-        **_: Any,
-    ) -> None:
-        tell(Thing(param, namespace or "", name), labels[CLUSTER_LABEL], event)
+    async def deliver(*, event: kopf.RawEvent, param: Any = "", **_: Any) -> None:
+        news.deliver(param, event["type"], dict(event["object"]["metadata"]))
 
     kopf.on.login(registry=found, id="login")(sign_in)
-    kopf.on.event(f"{model.GROUP}/{model.VERSION}", model.PLURAL, registry=found, id="cluster")(
-        cluster
-    )
+    kopf.on.event(
+        f"{model.GROUP}/{model.VERSION}",
+        model.PLURAL,
+        registry=found,
+        id=model.PLURAL,
+        param=model.PLURAL,
+    )(deliver)
     for version, plural in WATCHED:
         kopf.on.event(
             version,
@@ -76,7 +46,7 @@ def registry(
             registry=found,
             id=plural,
             param=plural,
-        )(child)
+        )(deliver)
     return found
 
 

@@ -16,6 +16,7 @@ import prometheus_client
 from aiohttp import web
 
 from quorate_operator.metrics import LOOP_LAG_SECONDS
+from quorate_operator.names import Key
 from quorate_operator.seams import Clock
 
 LATE_S: Final = 300.0
@@ -26,11 +27,16 @@ BEAT_S: Final = 1.0
 
 
 class Thing(NamedTuple):
-    """An object of the Kubernetes API."""
+    """An object of the Kubernetes API, and whose it is."""
 
     plural: str
     namespace: str
     name: str
+    cluster: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.namespace, self.cluster)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,9 +57,12 @@ class Pulse:
         self._clock = clock
         self._tried = self._beat = clock.monotonic()
         self._succeeded: float | None = None
-        self._heard: dict[Thing, str] = {}
+        self._heard: dict[str, dict[Thing, str]] = {}
+        """By plural, of what watches told, the last version."""
         self._listed: dict[str, dict[Thing, str]] = {}
         """By plural, what the last list showed."""
+        self._absent: dict[str, set[Thing]] = {}
+        """By plural, what it did not show although it was there before."""
         self._missing: dict[str, dict[Thing, Missing]] = {}
         self.standby = False
 
@@ -74,11 +83,13 @@ class Pulse:
 
         False: that is no news, since it was delivered before, or a list has shown it.
         """
+        heard = self._heard.setdefault(thing.plural, {})
         if not version:
-            self._heard.pop(thing, None)
+            heard.pop(thing, None)
+            self._listed.get(thing.plural, {}).pop(thing, None)
             return True
-        known = (self._heard.get(thing), self._listed.get(thing.plural, {}).get(thing))
-        self._heard[thing] = version
+        known = (heard.get(thing), self._listed.get(thing.plural, {}).get(thing))
+        heard[thing] = version
         return version not in known
 
     def listed(self, plural: str, versions: Mapping[Thing, str]) -> list[Thing]:
@@ -88,20 +99,33 @@ class Pulse:
         its reading.
         """
         now = self._clock.monotonic()
-        for gone in self._listed.get(plural, {}).keys() - versions.keys():
-            self._heard.pop(gone, None)
-        self._listed[plural] = dict(versions)
+        heard = self._heard.setdefault(plural, {})
         before, missing = self._missing.get(plural, {}), {}
         for thing, version in versions.items():
-            heard = self._heard.get(thing, "")
+            last = heard.get(thing, "")
             known = before.get(thing)
-            if heard == version:
+            if last == version:
                 continue
-            same = known is not None and known.heard == heard
+            same = known is not None and known.heard == last
             since = known.since if known is not None and same else now
-            missing[thing] = Missing(heard, since, again=same)
+            missing[thing] = Missing(last, since, again=same)
         self._missing[plural] = missing
-        return list(missing)
+        gone = self._gone(plural, versions)
+        self._listed[plural] = dict(versions)
+        return [*missing, *gone]
+
+    def _gone(self, plural: str, versions: Mapping[Thing, str]) -> list[Thing]:
+        """What was there by a watch or the last list, is not in this one, and no watch said so.
+
+        A watch that begins with a list tells nobody of what was deleted before. Forgotten is what
+        two lists in a row do not show: one may be older than what the watch has said since.
+        """
+        heard, before = self._heard[plural], self._absent.get(plural, set())
+        absent = {*heard, *self._listed.get(plural, {})} - versions.keys()
+        for thing in absent & before:
+            del heard[thing]
+        self._absent[plural] = absent - before
+        return sorted(absent)
 
     @property
     def trouble(self) -> str:
@@ -116,7 +140,7 @@ class Pulse:
         for missing in self._missing.values():
             for thing, one in missing.items():
                 silent = one.again and now - one.since > DEAF_S
-                if silent and self._heard.get(thing, "") == one.heard:
+                if silent and self._heard[thing.plural].get(thing, "") == one.heard:
                     return f"the watch of {thing.plural} does not deliver what a list shows"
         return ""
 

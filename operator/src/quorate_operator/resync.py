@@ -8,21 +8,19 @@ together, of metadata only, take the place of a dozen for each of them. What the
 that a watch that stays silent is noticed (`health.py`), and so that what kopf lists when it begins
 wakes nobody once more.
 
-Read next: `workers.py`; `handlers.py`, for the events.
+Read next: `workers.py`; `news.py`, for the events.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from typing import Final, Protocol
 
-from quorate_operator import kube, model
+from quorate_operator import kube, model, news
 from quorate_operator.budget import Budget
 from quorate_operator.facts import Json
-from quorate_operator.handlers import WATCHED
-from quorate_operator.health import Pulse, Thing
+from quorate_operator.health import Pulse
 from quorate_operator.kube import KubeError
 from quorate_operator.names import CLUSTER_LABEL, Key
 
@@ -30,8 +28,8 @@ LOGGER: Final = logging.getLogger(__name__)
 RESYNC_S: Final = 120.0
 RETRY_S: Final = 2.0
 PACE_S: Final = 0.05
-"""Between two clusters that are looked at for the first time, on the average: an operator that
-begins asks no burst of questions, and hears the brokers' answers in time."""
+"""Between two clusters that are looked at for the first time: an operator that begins asks no burst
+of questions, and hears the brokers' answers in time."""
 SPREAD_S: Final = 12.0
 """All of them within this, however many they are."""
 KINDS: Final = {plural: kind for kind, (_, plural) in kube.KINDS.items()}
@@ -90,7 +88,7 @@ class Resync:
             pause_s = min(PACE_S, SPREAD_S / max(1, len(clusters)))
             for key in clusters:
                 if self._workers.look_after(key):
-                    await asyncio.sleep(random.uniform(0, 2 * pause_s))
+                    await asyncio.sleep(pause_s)
             await asyncio.sleep(RESYNC_S)
 
     async def _look(self, *, first: bool) -> tuple[list[Key], set[Key]]:
@@ -101,12 +99,12 @@ class Resync:
         clusters = await self._list(model.PLURAL)
         self._pulse.succeeded()
         missed = self._missed(model.PLURAL, clusters)
-        for _, plural in WATCHED:
+        for _, plural in news.WATCHED:
             try:
                 missed |= self._missed(plural, await self._list(plural))
             except KubeError as error:
                 LOGGER.warning("cannot list %s: %s", plural, error.message)
-        return [_owner(model.PLURAL, one) for one in clusters], missed
+        return [news.thing(model.PLURAL, one).key for one in clusters], missed
 
     async def _list(self, plural: str) -> list[Json]:
         selector = "" if plural == model.PLURAL else CLUSTER_LABEL
@@ -117,12 +115,5 @@ class Resync:
         return found
 
     def _missed(self, plural: str, found: list[Json]) -> set[Key]:
-        things = {Thing(plural, one["namespace"], one["name"]): one for one in found}
-        versions = {thing: str(one.get("resourceVersion", "")) for thing, one in things.items()}
-        return {_owner(plural, things[thing]) for thing in self._pulse.listed(plural, versions)}
-
-
-def _owner(plural: str, metadata: Json) -> Key:
-    """The cluster that this belongs to, or is."""
-    name = metadata["name"] if plural == model.PLURAL else metadata["labels"][CLUSTER_LABEL]
-    return Key(metadata["namespace"], name)
+        versions = {news.thing(plural, one): str(one.get("resourceVersion", "")) for one in found}
+        return {thing.key for thing in self._pulse.listed(plural, versions)}

@@ -4,20 +4,24 @@ Each call takes its time, may be refused (429, 500, 503), may be lost on the way
 back (then its effect is there, and the operator does not know), and may be the last one before that
 operator dies. `Life` is that part, shared with the calls to brokers (`hearing.py`).
 
-Lists are as consistent as the operator asks for them: it asks for no stale ones.
+Lists of what it decides by are as consistent as it asks for them: it asks for no stale ones. Those
+of metadata only tell it where to look, and may be old.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from quorate_operator.facts import Survey
 from quorate_operator.kube import KINDS, KubeError, Only
 from quorate_operator.testing.objects import Json, ObjectKey, copied
 from quorate_operator.testing.simulation.cluster import Cluster, now_s
 from quorate_operator.testing.simulation.options import Trouble
+
+REFUSALS: Final = (429, 500, 503)
 
 
 class Life:
@@ -82,25 +86,40 @@ class Api:
         self.may_write: Callable[[], bool] = lambda: True
         self.looked_s = 0.0
         """When it last asked for the pods: what it acts on is no older."""
+        self._listed: dict[str, list[Json]] = {}
+        """What lists of metadata showed last."""
         self.writes: list[str] = []
         self.written: Callable[[str], None] = lambda text: None
         """Called with each write before it takes effect."""
 
     async def get(self, kind: str, namespace: str, name: str) -> Json | None:
-        await self._on_the_way()
+        await self.on_the_way()
         found = self._cluster.store.objects.get((KINDS[kind][1], namespace, name))
         answer = copied(found)
-        await self._on_the_way_back()
+        await self.on_the_way_back()
         return answer
 
     async def all(self, kind: str, namespace: str | None, selector: str = "") -> list[Json]:
-        await self._on_the_way()
+        await self.on_the_way()
         version, plural = KINDS[kind]
         if plural == "pods":
             self.looked_s = now_s()
         found = self._cluster.store.some(plural, namespace or "", selector)
         answer = [{"apiVersion": version, "kind": kind, **copied(one)} for one in found]
-        await self._on_the_way_back()
+        await self.on_the_way_back()
+        return answer
+
+    async def metadata(self, kind: str, namespace: str | None, selector: str) -> list[Json]:
+        """Page by page, and a page may be gone (410); or all as it was when last asked for."""
+        await self.on_the_way((410, *REFUSALS))
+        plural = KINDS[kind][1]
+        found = self._cluster.store.some(plural, namespace or "", selector)
+        answer = [slim(one["metadata"]) for one in found]
+        if plural in self._listed and self._life.happens(self._life.trouble.stale):
+            self._saw("a list was stale")
+            answer = self._listed[plural]
+        self._listed[plural] = answer
+        await self.on_the_way_back()
         return answer
 
     async def apply(self, manifest: Json, manager: str, *, force: bool, part: str = "") -> Json:
@@ -144,7 +163,7 @@ class Api:
         if not silent and not self.may_write():
             raise KubeError(0, "this operator is not the active one")
         self._life.stop_in_the_act()
-        await self._on_the_way()
+        await self.on_the_way()
         if not silent:
             self.writes.append(text)
             self.written(text)
@@ -152,9 +171,9 @@ class Api:
     async def _done(self, *, silent: bool = False) -> None:
         if not silent:
             await self._life.effect()
-        await self._on_the_way_back()
+        await self.on_the_way_back()
 
-    async def _on_the_way(self) -> None:
+    async def on_the_way(self, refusals: Sequence[int] = REFUSALS) -> None:
         life, trouble = self._life, self._life.trouble
         await life.pass_time()
         if self._cluster.down or life.happens(trouble.lost):
@@ -163,9 +182,9 @@ class Api:
             raise KubeError(0, "no answer from the Kubernetes API")
         if life.happens(trouble.refused):
             self._saw("a request was refused")
-            raise KubeError(life.random.choice((429, 500, 503)), "not now")
+            raise KubeError(life.random.choice(refusals), "not now")
 
-    async def _on_the_way_back(self) -> None:
+    async def on_the_way_back(self) -> None:
         await self._life.pass_time()
         if self._life.happens(self._life.trouble.lost):
             self._saw("an answer was lost")
@@ -177,55 +196,7 @@ def _key(manifest: Json) -> ObjectKey:
     return KINDS[manifest["kind"]][1], metadata["namespace"], metadata["name"]
 
 
-class Watches:
-    """What kopf does: an event of ours wakes the cluster's worker; after a gap, all is listed.
-
-    A watch may lag, may fall silent for a while (what happens then is lost), and may be told that
-    what it wants to go on from is gone (410): both end with a list, after which all are woken.
-    """
-
-    def __init__(
-        self, cluster: Cluster, watched: frozenset[str], wake: Callable[[str], None]
-    ) -> None:
-        self._cluster = cluster
-        self._watched = watched
-        self._wake = wake
-        self._loop = asyncio.get_running_loop()
-        self._deaf = False
-        self._over = False
-        self.lost = 0
-        cluster.store.watchers.append(self._heard)
-
-    def close(self) -> None:
-        self._over = True
-        self._cluster.store.watchers.remove(self._heard)
-
-    def fall_silent(self, for_s: float) -> None:
-        if not self._deaf:
-            self._deaf = True
-            self._loop.call_later(for_s, self._listed)
-
-    def gone(self) -> None:
-        """410: at once a list."""
-        self._loop.call_later(0.1, self._listed)
-
-    def _listed(self) -> None:
-        self._deaf = False
-        for one in self._cluster.objects("brokerclusters"):
-            self._call(one["metadata"]["name"])
-
-    def _heard(self, _: str, key: ObjectKey, found: Json) -> None:
-        if key[0] not in self._watched:
-            return
-        if self._deaf or self._cluster.down:
-            self.lost += 1
-            return
-        labels = found["metadata"].get("labels") or {}
-        name = key[2] if key[0] == "brokerclusters" else labels.get("quorate.dev/cluster")
-        if name:
-            delay_s = self._cluster.random.uniform(0.005, 0.2)
-            self._loop.call_later(delay_s, self._call, name)
-
-    def _call(self, name: str) -> None:
-        if not self._over:
-            self._wake(name)
+def slim(metadata: Json) -> Json:
+    """What is asked of it where nothing but versions is."""
+    wanted = ("name", "namespace", "labels", "resourceVersion")
+    return {name: metadata[name] for name in wanted if name in metadata}

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from typing import Final
 
-from quorate_operator.testing.simulation import people, world
+from quorate_operator.testing.simulation import people, waking, world
 from quorate_operator.testing.simulation.world import Report
 
 ENOUGH: Final = 100
@@ -19,13 +19,17 @@ TWICE: Final = 8
 """Every so manieth seed is run again: one that does not replay proves nothing."""
 WANTED: Final = frozenset(
     {deed.__name__.replace("_", " ") for deed in people.DEEDS}
+    | waking.ALL
     | {
         "an operator was killed",
+        "an operator was found deaf",
         "a lease was lost",
+        "a lull",
         "a pass failed",
         "a request was lost",
         "a request was refused",
         "an answer was lost",
+        "a list was stale",
         "a pass: done",
         "a pass: failed",
         "operator took a pod",

@@ -28,6 +28,7 @@ from quorate_operator.testing.simulation.loop import VirtualClock
 
 NAMESPACE: Final = "shop"
 ZONES: Final = ("a", "b", "c")
+ZONE: Final = "topology.kubernetes.io/zone"
 NODE_OF_VOLUME: Final = "volume.kubernetes.io/selected-node"
 GRACE: Final = datetime.timedelta(seconds=30)
 """A pod that is deleted has to be gone after that."""
@@ -73,13 +74,23 @@ class Cluster:
         self.taken: list[Callable[[str, Json], None]] = []
         """Told before anything is deleted: by whom (`operator`, `controller`...), and what."""
         for node in self.nodes.values():
-            labels = {
-                "topology.kubernetes.io/zone": node.zone,
-                "kubernetes.io/hostname": node.name,
-            }
+            labels = {ZONE: node.zone, "kubernetes.io/hostname": node.name}
             self.store.put(
                 "nodes", {"metadata": {"name": node.name, "namespace": "", "labels": labels}}
             )
+
+    def has_zone(self, node: Node) -> bool:
+        """By its label."""
+        return ZONE in self.store.objects["nodes", "", node.name]["metadata"]["labels"]
+
+    def label(self, node: Node, *, zone: bool) -> None:
+        """With its zone, or with none."""
+        if zone != self.has_zone(node):
+            labels = self.store.objects["nodes", "", node.name]["metadata"]["labels"]
+            labels[ZONE] = node.zone
+            if not zone:
+                del labels[ZONE]
+            self.store.touched(("nodes", "", node.name))
 
     def objects(self, plural: str) -> list[Json]:
         return [one for key, one in self.store.objects.items() if key[0] == plural]

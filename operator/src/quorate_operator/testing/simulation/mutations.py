@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from quorate_operator import workers
 from quorate_operator.facts import Pod
+from quorate_operator.health import Pulse, Thing
 from quorate_operator.kube import Only
 from quorate_operator.plan import children, gate, leadership, permit, rollout, size, volumes
 from quorate_operator.plan.actions import Restart, Transfer
@@ -20,8 +21,9 @@ from quorate_operator.plan.inputs import Wish
 from quorate_operator.plan.leadership import Leadership
 from quorate_operator.plan.outdated import Why
 from quorate_operator.plan.rollout import Rollout
+from quorate_operator.resync import Resync
 from quorate_operator.testing.objects import Json
-from quorate_operator.testing.simulation import people
+from quorate_operator.testing.simulation import people, process
 from quorate_operator.testing.simulation.api import Api
 from quorate_operator.testing.simulation.people import Deed, People
 
@@ -81,6 +83,32 @@ def _no_look_for_copies(patch: Patch) -> None:
     patch.setattr(volumes, "closed", lambda *_: ())
 
 
+def _no_waking(patch: Patch) -> None:
+    """What a watch delivers is noted, and wakes nobody: no list finds it any more."""
+    before = Pulse.heard
+
+    def heard(pulse: Pulse, thing: Thing, version: str) -> bool:
+        before(pulse, thing, version)
+        return False
+
+    patch.setattr(Pulse, "heard", heard)
+
+
+def _no_resync(patch: Patch) -> None:
+    """What no watch delivered is never looked for."""
+    patch.setattr(Resync, "_missed", lambda *_: set())
+
+
+def _no_farewell(patch: Patch) -> None:
+    """A list shows what is there, and nobody asks what is there no more."""
+    patch.setattr(Pulse, "_gone", lambda *_: [])
+
+
+def _no_second_look(patch: Patch) -> None:
+    """A cluster in which something is under way is left alone until somebody tells of it."""
+    patch.setattr(process, "LIMITS", dataclasses.replace(process.LIMITS, busy_s=1800.0))
+
+
 def no_preconditions(patch: Patch) -> None:
     """A write is made onto whatever is there, whatever was looked at.
 
@@ -109,6 +137,13 @@ RESTARTS: Final = (
 )
 STALE: Final = (People.cuts_a_broker_off, People.crashes_a_broker, People.crashes_a_broker)
 SCALED: Final = (People.changes_the_flanking, People.leaves_the_flanking_to_an_autoscaler)
+UNHEARD: Final = (
+    People.silences_a_watch,
+    People.ends_a_watch,
+    People.deletes_a_child,
+    People.edits_a_child,
+)
+UNTOLD: Final = (People.asks_for_racks_or_not, People.hides_a_zone)
 MUTATIONS: Final = {
     "no_gate": Mutation(_no_gate, RESTARTS),
     "leader_not_last": Mutation(_leader_not_last, RESTARTS),
@@ -116,4 +151,8 @@ MUTATIONS: Final = {
     "no_drain": Mutation(_no_drain, (People.changes_the_number,)),
     "no_lending": Mutation(_no_lending, SCALED),
     "no_look_for_copies": Mutation(_no_look_for_copies, (People.wants_other_volumes,)),
+    "no_waking": Mutation(_no_waking, UNHEARD),
+    "no_resync": Mutation(_no_resync, (*UNHEARD, People.loses_a_watch)),
+    "no_farewell": Mutation(_no_farewell, (People.deletes_a_child,)),
+    "no_second_look": Mutation(_no_second_look, UNTOLD),
 }

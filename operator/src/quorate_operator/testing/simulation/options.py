@@ -31,10 +31,16 @@ class Options:
     storm_s: float = 0.0
     pace_s: float = 10.0
     """Mean time between two deeds."""
+    lull: bool = False
+    """One more comes when all is at rest."""
+    half_an_hour: bool = False
+    """Nothing is heard for so long at the end."""
     refused: float = 0.0
     """429, 500, 503."""
     lost: float = 0.0
     """A request or its answer: the effect may be there."""
+    stale: float = 0.0
+    """A list of metadata shows what it showed before."""
     slow: float = 0.0
     killed: float = 0.0
     """The operator, between any two calls."""
@@ -65,10 +71,13 @@ def draw(dice: random.Random) -> Options:
         nodes=dice.choice((3, 4, 6)),
         storm_s=dice.choice((120.0, 240.0)),
         pace_s=dice.choice((3.0, 8.0, 20.0)),
+        lull=dice.random() < 0.4,
+        half_an_hour=dice.random() < 0.03,
         refused=dice.choice((0.0, 0.01, 0.05)),
         lost=dice.choice((0.0, 0.01, 0.05)),
+        stale=dice.choice((0.0, 0.1)),
         slow=dice.choice((0.0, 0.02)),
-        killed=dice.choice((0.0, 0.002, 0.02)),
+        killed=dice.choice((0.0, 0.002, 0.01)),
         silence=dice.choice((0.0, 0.05)),
         flips=dice.choice((0.0, 0.002)),
     )
@@ -81,6 +90,7 @@ class Trouble:
 
     refused: float = 0.0
     lost: float = 0.0
+    stale: float = 0.0
     slow: float = 0.0
     killed: float = 0.0
     silence: float = 0.0

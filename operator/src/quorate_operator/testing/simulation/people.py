@@ -1,39 +1,26 @@
-"""What people and fate do: they edit the spec and the children, pull plugs, drain nodes.
+"""What people do: they edit the spec and the children, and pull volumes from under pods.
 
-Each deed is done now or not at all (False: it makes no sense at the moment). What would destroy the
-last copy of something is not done: that no operator can mend.
+Read next: `fate.py`, for what befalls machines, and when a deed is not done.
 """
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from quorate_operator.names import UNBIND_ANNOTATION, Key
+from quorate_operator.names import UNBIND_ANNOTATION
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation import options
-from quorate_operator.testing.simulation.brokers import Brokers
-from quorate_operator.testing.simulation.cluster import (
-    NAMESPACE,
-    Cluster,
-    Node,
-    is_ready,
-    now_s,
-)
-from quorate_operator.testing.simulation.process import Operator
+from quorate_operator.testing.simulation.cluster import NAMESPACE, ZONE, is_ready
+from quorate_operator.testing.simulation.fate import KEY, Fate
 from quorate_operator.testing.simulation.sharing import NEEDS_RESTART
 
-KEY: Final = Key(NAMESPACE, "orders")
-ZONE: Final = "topology.kubernetes.io/zone"
 OUTSIDE: Final[dict[str, Json]] = {
     "nodes": {"port": 9093, "type": "nodeport"},
     "lb": {"port": 9094, "type": "loadbalancer"},
     "names": {"port": 9095, "type": "clusterIP"},
 }
+SPECS: Final = "controllerrevisions"
 CHILDREN: Final = (
     "services",
     "configmaps",
@@ -43,25 +30,8 @@ CHILDREN: Final = (
 )
 
 
-@dataclasses.dataclass
-class People:
+class People(Fate):
     """Everybody but the operators."""
-
-    cluster: Cluster
-    brokers: Brokers
-    operators: Sequence[Operator]
-    random: random.Random
-
-    @property
-    def resource(self) -> Json:
-        found = self.cluster.find("brokerclusters", KEY.name)
-        assert found is not None
-        return found
-
-    @property
-    def spec(self) -> Json:
-        spec: Json = self.resource["spec"]
-        return spec
 
     def edit(self, **fields: Any) -> bool:
         self.spec.update(fields)
@@ -70,13 +40,10 @@ class People:
         return True
 
     def calm_down(self) -> None:
-        """They mend what they broke."""
-        self.cluster.down = False
-        for node in self.cluster.nodes.values():
-            self._bring_back(node)
-        for node_id in sorted(self.brokers.members):
-            self.brokers.cut(node_id, off=False)
-        self.edit(paused=False, hibernate=False)
+        """They mend what they broke, too. Where nothing is, nobody is told anything."""
+        self.relents()
+        if self.spec.get("paused") or self.spec.get("hibernate"):
+            self.edit(paused=False, hibernate=False)
 
     # --------------------------------------------------------------------------- the resource
 
@@ -199,6 +166,11 @@ class People:
             self.cluster.remove("somebody", (plural, NAMESPACE, name))
         return bool(found)
 
+    def forgets_the_kept_specs(self) -> None:
+        """No watch and no list of metadata tells of these."""
+        for one in self.cluster.objects(SPECS):
+            self.cluster.remove("somebody", (SPECS, NAMESPACE, one["metadata"]["name"]))
+
     def deletes_a_pod(self) -> bool:
         found = self.cluster.objects("pods")
         if not found or not self._may_lose_a_pod():
@@ -221,123 +193,6 @@ class People:
                     self.cluster.remove("somebody", ("pods", NAMESPACE, pod))
                 return True
         return False
-
-    # ---------------------------------------------------------------------- brokers and nodes
-
-    def crashes_a_broker(self) -> bool:
-        alive = sorted(self.brokers.alive())
-        if alive:
-            self.brokers.crash(self.random.choice(alive), self.random.uniform(1, 20))
-        return bool(alive)
-
-    def cuts_a_broker_off(self) -> bool:
-        """From the others; it goes on telling what it knew. Or all are connected again."""
-        cut = [one.node_id for one in self.brokers.processes.values() if one.cut]
-        for node_id in cut:
-            self.brokers.cut(node_id, off=False)
-        alive = sorted(self.brokers.alive())
-        if not cut and alive:
-            self.brokers.cut(self.random.choice(alive), off=True)
-        return bool(cut or alive)
-
-    def loses_a_node(self) -> bool:
-        """Its power; or it comes back. One at a time."""
-        down = [node for node in self.cluster.nodes.values() if not node.up]
-        for node in down:
-            self._bring_back(node)
-        if not down:
-            if not self._may_lose_a_pod():
-                return False
-            node = self.random.choice(list(self.cluster.nodes.values()))
-            node.up, node.down_since_s = False, now_s()
-            for pod in self._brokers_on(node):
-                self.brokers.crash(_node_id(pod), math.inf)
-        return True
-
-    def cuts_a_kubelet_off(self) -> bool:
-        """Kubernetes hears nothing of the node, whose brokers go on."""
-        if any(not node.up for node in self.cluster.nodes.values()):
-            return False
-        if not self._may_lose_a_pod():
-            return False
-        node = self.random.choice(list(self.cluster.nodes.values()))
-        node.up, node.down_since_s = False, now_s()
-        return True
-
-    def drains_a_node(self) -> bool:
-        """Or lets pods on it again, if one was drained."""
-        cordoned = [node for node in self.cluster.nodes.values() if node.cordoned]
-        for node in cordoned:
-            node.cordoned = False
-        if not cordoned:
-            if self.spec["storage"]["type"] == "ephemeral":
-                return False
-            node = self.random.choice(list(self.cluster.nodes.values()))
-            node.cordoned = True
-            self._evict(node)
-        return True
-
-    def _evict(self, node: Node) -> None:
-        """As kubectl does: again every five seconds, until all are gone."""
-        if not node.cordoned:
-            return
-        names = [
-            pod["metadata"]["name"]
-            for pod in self.cluster.objects("pods")
-            if pod["spec"].get("nodeName") == node.name
-        ]
-        done = [self.cluster.evict(name) for name in names]
-        if not all(done):
-            asyncio.get_running_loop().call_later(5.0, self._evict, node)
-
-    def _bring_back(self, node: Node) -> None:
-        if not node.up:
-            for pod in self._brokers_on(node):
-                one = self.brokers.processes[pod["metadata"]["uid"]]
-                if not one.up and one.boots_at_s == math.inf:
-                    one.boots_at_s = now_s() + self.random.uniform(1, 5)
-        node.up, node.cordoned = True, False
-
-    def _brokers_on(self, node: Node) -> list[Json]:
-        return [
-            one.pod
-            for one in self.brokers.processes.values()
-            if one.pod["spec"].get("nodeName") == node.name
-        ]
-
-    def _may_lose_a_pod(self) -> bool:
-        """Where what is stored goes with the pod, only while all of it is elsewhere too."""
-        if self.spec["storage"]["type"] != "ephemeral":
-            return True
-        return all(self.brokers.bears_the_loss_of(one) for one in self.brokers.members)
-
-    # ----------------------------------------------------------------- operators and their API
-
-    def stops_an_operator_for_a_while(self) -> bool:
-        one = self.random.choice(self.operators)
-        one.life.paused_until_s = now_s() + self.random.uniform(1, 60)
-        return True
-
-    def kills_an_operator(self) -> bool:
-        self.random.choice(self.operators).kill()
-        return True
-
-    def stops_the_api_for_a_while(self) -> bool:
-        self.cluster.down = not self.cluster.down
-        return True
-
-    def silences_a_watch(self) -> bool:
-        open_ones = [one.watches for one in self.operators if one.watches]
-        for one in open_ones:
-            one.fall_silent(self.random.uniform(5, 60))
-        return bool(open_ones)
-
-    def ends_a_watch(self) -> bool:
-        """410: what it wants to go on from is gone."""
-        open_ones = [one.watches for one in self.operators if one.watches]
-        for one in open_ones:
-            one.gone()
-        return bool(open_ones)
 
 
 Deed = Callable[[People], bool]
@@ -371,13 +226,11 @@ DEEDS: Final[tuple[Deed, ...]] = (
     People.loses_a_node,
     People.cuts_a_kubelet_off,
     People.drains_a_node,
+    People.hides_a_zone,
     People.stops_an_operator_for_a_while,
     People.kills_an_operator,
     People.stops_the_api_for_a_while,
     People.silences_a_watch,
     People.ends_a_watch,
+    People.loses_a_watch,
 )
-
-
-def _node_id(pod: Json) -> int:
-    return int(pod["metadata"]["name"].rpartition("-")[2]) + 1

@@ -1,7 +1,8 @@
 """One operator's process, again and again: the real lease, workers, passes and plans.
 
-What `__main__` puts together around kopf and HTTP is put together here around `api.py` and
-`hearing.py`. It dies in the middle of anything, and is started again after a while.
+What `__main__` puts together around kopf and HTTP is put together here around `api.py`,
+`watching.py` and `hearing.py`. It dies in the middle of anything, or because the kubelet's probe
+finds it deaf, and is started again after a while. `waking.py` tells what wakes it.
 
 Read next: `laws.py`, which watches it.
 """
@@ -15,21 +16,24 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from quorate_operator import handlers, model
 from quorate_operator.admin import Admin
 from quorate_operator.budget import Budget
 from quorate_operator.facts import DefaultImage, Pod, View
+from quorate_operator.health import Pulse
 from quorate_operator.kube import KubeError
 from quorate_operator.lease import Lease, LeaseLost
 from quorate_operator.names import Key
+from quorate_operator.news import News
 from quorate_operator.reconcile import Reconciler, Result
+from quorate_operator.resync import Resync
 from quorate_operator.testing.simulation import loop
-from quorate_operator.testing.simulation.api import Api, Life, Watches
+from quorate_operator.testing.simulation.api import Api, Life
 from quorate_operator.testing.simulation.cluster import NAMESPACE, Cluster
+from quorate_operator.testing.simulation.waking import Patience, Wakers
+from quorate_operator.testing.simulation.watching import Watches
 from quorate_operator.workers import Limits, Sources, Workers
 
-RESYNC_S: Final = 60.0
-WATCHED: Final = frozenset({plural for _, plural in handlers.WATCHED} | {model.PLURAL})
+PROBE_S: Final = 10.0
 LIMITS: Final = dataclasses.replace(Limits(), jitter=0.0)
 """The world is irregular enough, and dice of the product's own would not be this run's."""
 
@@ -86,6 +90,7 @@ class Operator:
                 if self.is_on:
                     self._task = group.create_task(self._process())
                     await asyncio.wait([self._task])
+                    self.watches = None
                     self._watcher.note(f"{self.name} ended")
                 await asyncio.sleep(self.life.random.uniform(0.5, 10))
 
@@ -102,26 +107,37 @@ class Operator:
             self._watcher.saw("a lease was lost")
 
     async def _active(self) -> None:
+        clock = loop.VirtualClock()
         sources, admin = self._brokers.connect(self.life)
+        budget, pulse, listed = Budget(), Pulse(clock), asyncio.Event()
         image = DefaultImage("quorate-broker", "0.1.0")
-        budget = Budget()
-        budget.begin_with(self._cluster.objects(model.PLURAL))
-        reconciler = Reconciler(self.api, admin, image, loop.VirtualClock(), budget)
+        reconciler = Reconciler(self.api, admin, image, clock, budget)
         async with asyncio.TaskGroup() as group:
-            workers = Workers(group, _Told(self, reconciler), sources, loop.VirtualClock(), LIMITS)
+            told = _Told(self, reconciler)
+            workers = Workers(group, told, sources, clock, LIMITS)
+            wakers = Wakers(workers, self._watcher.saw)
+            resync = Resync(self.api, (), wakers, pulse, budget)
+            group.create_task(resync.run(listed))
+            group.create_task(self._probe(pulse))
+            await listed.wait()
+            watches = Watches(self._cluster, self.api, News(pulse, wakers.tell))
+            with contextlib.closing(watches) as self.watches:
+                await watches.run()
 
-            def wake(name: str) -> None:
-                workers.wake(Key(NAMESPACE, name))
-
-            with contextlib.closing(Watches(self._cluster, WATCHED, wake)) as self.watches:
-                while True:
-                    for one in self._cluster.objects(model.PLURAL):
-                        wake(one["metadata"]["name"])
-                    await asyncio.sleep(RESYNC_S)
+    async def _probe(self, pulse: Pulse) -> None:
+        """The kubelet asks whether it is alive (`/livez`)."""
+        while not pulse.trouble:
+            await asyncio.sleep(PROBE_S)
+            pulse.beat()
+        self._watcher.saw("an operator was found deaf")
+        self._watcher.note(f"{self.name}: {pulse.trouble}")
+        self.kill()
 
     # What `_Told` hands on.
 
-    def began(self, views: Mapping[str, View]) -> None:
+    def began(self, views: Mapping[str, View], due: str) -> None:
+        if due:
+            self._watcher.saw(due)
         self._watcher.began(self, views)
 
     def failed(self, bug: str) -> None:
@@ -141,12 +157,13 @@ class _Told:
     def __init__(self, operator: Operator, reconciler: Reconciler) -> None:
         self._operator = operator
         self._reconciler = reconciler
+        self._patience = Patience(LIMITS)
 
     async def pods(self, key: Key) -> tuple[Pod, ...]:
         return await self._reconciler.pods(key)
 
     async def reconcile(self, key: Key, views: Mapping[str, View]) -> Result:
-        self._operator.began(views)
+        self._operator.began(views, self._patience.ended(key))
         try:
             result = await self._reconciler.reconcile(key, views)
         except KubeError:
@@ -156,4 +173,5 @@ class _Told:
             self._operator.failed(traceback.format_exc())
             raise
         self._operator.ended(result)
+        self._patience.begins(key, result)
         return result

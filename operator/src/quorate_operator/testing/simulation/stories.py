@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from quorate_operator.testing.objects import Json
-from quorate_operator.testing.simulation.cluster import NAMESPACE
+from quorate_operator.testing.simulation.cluster import NAMESPACE, ZONE
+from quorate_operator.testing.simulation.fate import KEY
 from quorate_operator.testing.simulation.options import Options
-from quorate_operator.testing.simulation.people import KEY, OUTSIDE, ZONE
+from quorate_operator.testing.simulation.people import OUTSIDE
 from quorate_operator.testing.simulation.sharing import NEEDS_RESTART
 from quorate_operator.testing.simulation.world import World, play
 

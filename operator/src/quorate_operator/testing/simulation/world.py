@@ -21,6 +21,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from quorate_operator.facts import View
+from quorate_operator.resync import RESYNC_S
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation import loop, people, process, shape
 from quorate_operator.testing.simulation import options as drawing
@@ -28,14 +29,19 @@ from quorate_operator.testing.simulation.api import Life
 from quorate_operator.testing.simulation.brokers import Brokers
 from quorate_operator.testing.simulation.cluster import Cluster, now_s
 from quorate_operator.testing.simulation.controllers import Controllers
+from quorate_operator.testing.simulation.fate import KEY
 from quorate_operator.testing.simulation.hearing import Lines
 from quorate_operator.testing.simulation.laws import Laws
 from quorate_operator.testing.simulation.options import Options, Trouble
-from quorate_operator.testing.simulation.people import KEY, Deed, People
+from quorate_operator.testing.simulation.people import Deed, People
 from quorate_operator.testing.simulation.process import Operator, Watcher
 
 CALM_S: Final = 600.0
-QUIET_S: Final = 60.0
+QUIET_S: Final = RESYNC_S + 15.0
+"""Longer than from one look at what no watch has told to the next."""
+ANEW_S: Final = 60.0
+LULL_S: Final = 5.0
+DEAFENING: Final = (People.silences_a_watch, People.silences_a_watch, People.loses_a_watch)
 KEPT_LINES: Final = 60
 SETTLED: Final = ("Ready", "UpToDate")
 """Conditions that are True when everything is at rest."""
@@ -123,7 +129,12 @@ class World:
         """What a seed is."""
         await self._storm()
         await self.rest()
+        if self.options.lull:
+            await self._lull()
+            await self.rest()
         await self._begin_anew()
+        if self.options.half_an_hour:
+            await self._half_an_hour()
 
     def _make(self) -> None:
         options = self.options
@@ -146,11 +157,25 @@ class World:
         ends_s = now_s() + self.options.storm_s
         while now_s() < ends_s:
             await asyncio.sleep(self.random.expovariate(1 / self.options.pace_s))
-            deed = self.random.choice(self._deeds)
-            if deed(self.people):
-                name = deed.__name__.replace("_", " ")
-                self.saw(name)
-                self.note(name)
+            self._something_happens()
+
+    async def _lull(self) -> None:
+        """When nobody looks any more, one more thing happens, and maybe nobody tells of it."""
+        self.saw("a lull")
+        self.random.choice(DEAFENING)(self.people)
+        for _ in self._deeds:  # not each makes sense
+            if self._something_happens():
+                break
+        await asyncio.sleep(LULL_S)
+
+    def _something_happens(self) -> bool:
+        deed = self.random.choice(self._deeds)
+        is_done = deed(self.people)
+        if is_done:
+            name = deed.__name__.replace("_", " ")
+            self.saw(name)
+            self.note(name)
+        return is_done
 
     async def rest(self) -> None:
         """No more trouble: everything comes to rest."""
@@ -171,9 +196,18 @@ class World:
         for one in self.operators:
             one.kill()
         before = self._writes()
-        await asyncio.sleep(QUIET_S)
+        await asyncio.sleep(ANEW_S)
         if self._writes() != before:
             self.laws.broken(f"an operator that began anew wrote: {self._last_write()}")
+
+    async def _half_an_hour(self) -> None:
+        """What nobody watches is put right, too. (What is held up is looked at all the time.)"""
+        if self.people.resource["status"].get("blockedBy"):
+            return
+        self.people.forgets_the_kept_specs()
+        await asyncio.sleep(process.LIMITS.resync_s + ANEW_S)
+        if len(self.cluster.objects(people.SPECS)) != 1:
+            self.laws.broken("nobody has looked for half an hour")
 
     def unfinished(self) -> str:
         """What is not as the spec wants it, although nothing stands in the way."""
