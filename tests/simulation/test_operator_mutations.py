@@ -29,7 +29,7 @@ PINNED: dict[str, tuple[int, ...]] = {
 
 LATE_S = (28, 24, 20, 32, 36, 40)
 """How late a write comes: within the restart of another broker."""
-CAUGHT = (25, 28.0)
+CAUGHT = (9, 30.0)
 
 
 @pytest.mark.parametrize("name", PINNED)

@@ -148,6 +148,8 @@ def tell(story: Story, dies_after: int = 0, late: tuple[int, float] = (0, 0.0)) 
         before.append(_effects(world))
         for one in world.operators:
             one.life.dies_after = dies_after and one.life.effects + dies_after
+        at_work = [one for one in world.operators if one.watches is not None]
+        for one in at_work or world.operators:  # the other one goes on
             one.life.late = (late[0] and one.life.effects + late[0], late[1])
         await asyncio.sleep(SETTLE_S)
         await (world.rest() if story.ends else _until_gone(world))
