@@ -344,6 +344,16 @@ def test_one_broker_alone_is_restarted_without_anybody_to_take_over(scene):
     assert story.steps == ["take the permit for pod orders-broker-0"]
 
 
+def test_a_leader_that_is_to_be_alone_hands_over_to_a_member_that_has_not_left_yet(scene):
+    story = Story(scene, old=(0,))
+    story.views = scene.views(*[scene.view(1, 5)] * 3)
+    story.pods = story.pods[:1]
+    story.spec = {"replicas": 1}
+    story.workload["spec"]["replicas"] = 1
+    story.survey = survey(1, 5, brokers=2)
+    assert story.steps == ["transfer the lead from pod orders-broker-0 to broker 2"]
+
+
 def test_a_restart_that_is_held_up_for_too_long_needs_a_person(scene):
     story = Story(scene, old=(0,))
     story.change(2, ready=False)

@@ -170,10 +170,10 @@ def _one(wish: Wish, lead: Leadership, pod: Pod, why: Why, *, granted: bool) -> 
     if blocked or (pod.terminating and not stuck):
         return Rollout(blocked=tuple(dict.fromkeys(blocked)), risks=risks)
     leads = lead.claim is not None and lead.claim.node_id == number
-    alone = size.effective(wish) == 1
+    successor = _successor(wish, lead, number)
     step: Step
-    if leads and not alone and wish.spec.update_strategy.leader == "Transfer":
-        step = Transfer(pod.name, _successor(wish, lead, number))
+    if leads and successor and wish.spec.update_strategy.leader == "Transfer":
+        step = Transfer(pod.name, successor)
     elif not granted:
         step = permit.take(wish, pod)
     else:
@@ -220,10 +220,16 @@ def _next(older: list[tuple[Pod, Why]], lead: Leadership, granted: Pod | None) -
 
 
 def _successor(wish: Wish, lead: Leadership, leader: int) -> int:
-    """Another one, best one that is not restarted for this change any more."""
+    """Another member, best one of the spec that is not restarted for this change any more.
+
+    0: the leader says that there is none. Who is in no record may be one all the same: on its way
+    out, or made by somebody else.
+    """
     older = {pod.ordinal for pod, _ in outdated.look(wish, lead)}
-    others = [n for n in range(1, size.effective(wish) + 1) if n != leader]
-    return min(others, key=lambda number: (number - 1 in older, number))
+    members = wish.survey.members if wish.survey is not None else ()
+    wanted = size.effective(wish)
+    others = [number for number in members if number != leader]
+    return min(others, key=lambda n: (n > wanted, n - 1 in older, n), default=0)
 
 
 def _is_down(wish: Wish, pod: Pod) -> bool:
