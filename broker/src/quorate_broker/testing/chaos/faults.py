@@ -289,7 +289,10 @@ def wipe(scene: Scene) -> str:
 
 
 def reassign(scene: Scene) -> str:
-    """Every partition on one broker alone; when that is done, on all of them again."""
+    """Every partition on one broker alone; when that is done, on all of them again.
+
+    Not on the one whose bytes rot: what rotted there unseen would be the only copy.
+    """
     return _reassign(scene, settles=True)
 
 
@@ -299,7 +302,8 @@ def reassign_and_kill(scene: Scene) -> str:
 
 
 def _reassign(scene: Scene, settles: bool) -> str:
-    bootstrap, node_id = scene.machines.bootstrap, scene.anyone()
+    bootstrap = scene.machines.bootstrap
+    node_id = scene.source.choice([one for one in scene.machines.node_ids if one != ROTTEN])
     here = {partition_id: [node_id] for partition_id in range(scene.partitions)}
     everywhere = {partition_id: list(scene.machines.node_ids) for partition_id in here}
     there = membership.reassign(bootstrap, TOPIC, here)
