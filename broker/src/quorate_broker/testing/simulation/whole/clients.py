@@ -43,21 +43,23 @@ class Client:
         self.is_stopped = False
         self.nodes = nodes
         self._connections: dict[int, KafkaClient] = {}
+        self._turn = asyncio.Lock()
         self._leaders: dict[tuple[str, int], int] = {}
         self._dice = random.Random(cluster.dice.getrandbits(64))
 
     async def ask(self, node_id: int, message: object, version: int) -> Any:
-        """One request; any trouble closes the connection."""
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                connection = self._connections.get(node_id)
-                if connection is None:
-                    connection = await KafkaClient.connect(KAFKA_PORT, address_of(node_id))
-                    self._connections[node_id] = connection
-                return await connection.ask(message, version)
-        except BaseException:
-            self._hang_up(node_id)
-            raise
+        """One request, after the one before it; any trouble closes the connection."""
+        async with self._turn:
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    connection = self._connections.get(node_id)
+                    if connection is None:
+                        connection = await KafkaClient.connect(KAFKA_PORT, address_of(node_id))
+                        self._connections[node_id] = connection
+                    return await connection.ask(message, version)
+            except BaseException:
+                self._hang_up(node_id)
+                raise
 
     def _hang_up(self, node_id: int) -> None:
         connection = self._connections.pop(node_id, None)
