@@ -81,6 +81,39 @@ class TestOrder:
 
         asyncio.run(run())
 
+    def test_what_is_answered_after_the_line_broke_is_not_written(self) -> None:
+        class Broken:
+            """Closing by itself, and the protocol is not told before the next turn."""
+
+            def __init__(self, transport: asyncio.Transport) -> None:
+                self.transport = transport
+                self.written: list[object] = []
+                self.write = self.writelines = self.written.append
+
+            def is_closing(self) -> bool:
+                return True
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self.transport, name)
+
+        async def run() -> None:
+            node = StubNode()
+            (partition,) = node.topic("t")
+            partition.hold_commits = True
+            async with serving(node) as server:
+                client = await KafkaClient.connect(server.port)
+                client.send(produce_request("t", some_batch()), 9)
+                await until(lambda: partition.appends == 1)
+                (connection,) = server._connections
+                connection._transport = broken = Broken(connection._transport)
+                partition.commit()
+                await until(lambda: not connection.busy)
+                await asyncio.sleep(0)
+                assert broken.written == []
+                await client.close()
+
+        asyncio.run(run())
+
     def test_a_failed_produce_keeps_its_place_behind_one_that_still_waits(self) -> None:
         async def run() -> None:
             node = StubNode()

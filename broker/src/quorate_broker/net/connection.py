@@ -386,6 +386,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._out:
             out, self._out = self._out, []
             self._out_bytes = 0
+            if self._transport.is_closing():
+                # `writelines` of Python 3.12 and 3.13 would watch its file descriptor again, which
+                # by now may be another connection's: that one would never be read.
+                return
             if _WRITELINES_PAUSES:
                 self._transport.writelines(out)
             else:
