@@ -54,6 +54,11 @@ class How:
     acks: int = -1
     idempotent: bool = False
 
+    @property
+    def in_flight(self) -> int:
+        """Requests at once. A retry overtakes what was sent behind it, unless numbers tell."""
+        return 5 if self.idempotent else 1
+
 
 class Refused(Exception):
     """The broker's error code, whatever the client makes of it."""
@@ -119,6 +124,7 @@ class Confluent:
                 "compression.type": how.codec,
                 "acks": how.acks,
                 "enable.idempotence": how.idempotent,
+                "max.in.flight": how.in_flight,
                 "message.max.bytes": 8_000_000,
                 "linger.ms": 1,
             }
@@ -246,6 +252,7 @@ class KafkaPython:
             compression_type=None if how.codec == "none" else how.codec,
             acks=how.acks,
             enable_idempotence=how.idempotent,
+            max_in_flight_requests_per_connection=how.in_flight,
             max_request_size=8_000_000,
         )
         try:
@@ -506,6 +513,7 @@ class Kcat:
             assert one.timestamp_ms is None, "kcat cannot be told a time"
             arguments = ["-P", "-t", topic, "-p", "0", "-z", how.codec, "-X", f"acks={how.acks}"]
             arguments += ["-X", f"enable.idempotence={str(how.idempotent).lower()}"]
+            arguments += ["-X", f"max.in.flight={how.in_flight}"]
             arguments += ["-X", "message.max.bytes=8000000", "-D", _END, "-K", _MID]
             if one.value is None:
                 arguments.append("-Z")  # empty is null
