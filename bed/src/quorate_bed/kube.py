@@ -62,13 +62,14 @@ class Kubectl:
 
     def delete_pods(self, *names: str, grace_s: int | None = None) -> None:
         """Delete these pods: afterwards they are gone, and others of their names may have come.
+        One that was on its way out already is no error.
 
         kubectl's own wait is not used: when a StatefulSet makes a pod anew at once, it may miss
         that the old one went and wait for ever.
         """
         old = {pod["metadata"]["uid"] for pod in self.list("pods") if _name(pod) in names}
         grace = [] if grace_s is None else [f"--grace-period={grace_s}"]
-        self("delete", "pods", *names, *grace, "--wait=false")
+        self("delete", "pods", *names, *grace, "--wait=false", "--ignore-not-found")
 
         def gone() -> bool:
             left = [_name(pod) for pod in self.list("pods") if pod["metadata"]["uid"] in old]
