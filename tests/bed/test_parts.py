@@ -231,7 +231,7 @@ def test_what_watches_a_clock_runs_in_order_and_two_others_beside_it(
 
     def run_part(part: suite.Part, sessions: set[int] | None = None) -> suite.Result:
         assert sessions == set()
-        if part.name in ("unit", "lint", "kubernetes"):
+        if part.name in ("unit", "simulation", "kubernetes"):
             beside.wait()
         told.append(part.name)
         return suite.Result(part, (), (), 0)
@@ -249,7 +249,9 @@ def test_a_part_beside_others_has_little_weight_and_a_session_of_its_own(
     scripts = Path("/bin")
     shown = "ps -o ni=,sess= -p $$; cat /proc/self/autogroup || true"
     light: set[int] = set()
-    code, _, _ = suite._stream(scripts, ("sh", "-c", f"sleep 0.2; {shown}"), "part ", light)
+    light_now = f'[ "$(ps -o ni= -p $$)" -ge {suite.LITTLE_WEIGHT} ]'
+    wait = f"for i in $(seq 100); do {light_now} && break; sleep 0.1; done"
+    code, _, _ = suite._stream(scripts, ("sh", "-c", f"{wait}; {shown}"), "part ", light)
     assert code == 0
     said = capsys.readouterr().out
     niceness, session = said.splitlines()[1].removeprefix("part ").split()

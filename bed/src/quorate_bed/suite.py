@@ -101,20 +101,20 @@ PARTS = (
             ("lint-imports",),
             _pytest("tests/test_tidy.py"),
         ),
-        Track.SECOND,
+        Track.FIRST,
     ),
     Part(
         "charts",
         "charts, guides, GitOps tools",
         (_pytest("tests/charts", "tests/docs", "tests/gitops", "-m", SHORT),),
-        Track.SECOND,
+        Track.FIRST,
         needs=(HELM, functools.partial(binaries.program, paths.REPOSITORY / "tests/gitops")),
     ),
     Part(
         "conformance",
         "other people's code",
         (_pytest("tests/conformance", "-m", "not full"),),
-        Track.SECOND,
+        Track.FIRST,
         needs=(functools.partial(debian.install, debian.JAVA),),
     ),
     Part(
