@@ -54,9 +54,7 @@ def test_an_error_that_the_application_saw_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("lost", [[], [2]], ids=["all there", "one lost"])
-def test_a_load_is_seen_to_go_on_before_it_ends_and_is_judged(
-    lost: list[int],
-) -> None:
+def test_a_load_is_seen_to_go_on_before_it_ends_and_is_judged(lost: list[int]) -> None:
     end = {"failed": [], "read": 4, "lost": lost, "gaps": [], "disordered": [], "slowest_ms": 1}
     answers = ["4", json.dumps({"acknowledged": 4, **end})]
 

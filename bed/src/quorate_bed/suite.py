@@ -32,7 +32,6 @@ from rich.table import Table
 from quorate_bed import binaries, debian, images, paths, report
 from quorate_bed.progress import BedError, console, heading
 
-IMAGES_PYTHON = "3.13"
 WORDS = ("passed", "failed", "error")
 NO_TESTS = 5  # pytest's exit code when it found nothing to run
 SHOWN_FAILURES = 12
@@ -228,19 +227,19 @@ def _environment(part: Part) -> tuple[Path, str]:
 
 def _images_python() -> tuple[Path, str]:
     """An environment of the images' Python in the cache, unless that is what runs here."""
-    if sys.version.startswith(f"{IMAGES_PYTHON}."):
+    if sys.version.startswith(f"{images.PYTHON}."):
         return SCRIPTS, ""
-    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{IMAGES_PYTHON}*/bin/python"))
-    wanted = str(pyenv[-1]) if pyenv else IMAGES_PYTHON
-    directory = paths.cache() / f"venv-{IMAGES_PYTHON}"
+    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{images.PYTHON}*/bin/python"))
+    wanted = str(pyenv[-1]) if pyenv else images.PYTHON
+    directory = paths.cache() / f"venv-{images.PYTHON}"
     command = [binaries.uv(), "sync", "--frozen", "-q", "--python", wanted]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(directory)}
     result = subprocess.run(
         command, env=environment, cwd=paths.REPOSITORY, capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        return SCRIPTS, f"NOT on {IMAGES_PYTHON}, the images' Python: none is here or to be had"
-    return directory / "bin", f"on Python {IMAGES_PYTHON}, the images'"
+        return SCRIPTS, f"NOT on {images.PYTHON}, the images' Python: none is here or to be had"
+    return directory / "bin", f"on Python {images.PYTHON}, the images'"
 
 
 def _stream(

@@ -4,7 +4,7 @@ Settings that differ from a usual node, and why:
 - oom scores and resource limits are never lowered or raised: the machine may lack CAP_SYS_RESOURCE;
 - no cgroups per class of service: the cgroup mounts are left as the machine has them (v1 or v2);
 - no resizing of pods in place: without those cgroups the kubelet dies of it (1.34);
-- images are unpacked into memory, about 400 MB for each node: to remove their 40,000 files from a
+- images are unpacked into memory, about 700 MB for three nodes: to remove their 40,000 files from a
   disk can take two minutes;
 - a change of a ConfigMap is in its pods' files within 10 s, not a minute;
 - a container that keeps failing is started again after 2 s at most, not 5 min, so that a test which

@@ -170,9 +170,10 @@ def _one(wish: Wish, lead: Leadership, pod: Pod, why: Why, *, granted: bool) -> 
     if blocked or (pod.terminating and not stuck):
         return Rollout(blocked=tuple(dict.fromkeys(blocked)), risks=risks)
     leads = lead.claim is not None and lead.claim.node_id == number
-    successor = _successor(wish, lead, number)
+    hands_over = leads and wish.spec.update_strategy.leader == "Transfer"
+    successor = _successor(wish, lead, number) if hands_over else 0
     step: Step
-    if leads and successor and wish.spec.update_strategy.leader == "Transfer":
+    if successor:
         step = Transfer(pod.name, successor)
     elif not granted:
         step = permit.take(wish, pod)
