@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
+from collections.abc import AsyncIterator
 
 import pytest
 
 from quorate_broker.api import dispatch
 from quorate_broker.errors import ErrorCode
 from quorate_broker.net.limits import Limits
+from quorate_broker.net.server import Server
 from quorate_broker.net.turns import Turns
 from quorate_broker.testing.kafka_client import (
     KafkaClient,
@@ -19,7 +22,7 @@ from quorate_broker.testing.kafka_client import (
     some_batch,
     until,
 )
-from quorate_broker.testing.stub_node import StubNode
+from quorate_broker.testing.stub_node import MemoryPartition, StubNode
 from quorate_broker.wire import batch, frames
 from quorate_broker.wire.apis import ApiKey
 from quorate_broker.wire.messages import api_versions, metadata
@@ -39,6 +42,16 @@ async def still_serves(port: int) -> bool:
     answer = await client.ask(versions_request(), 3)
     await client.close()
     return answer.error_code == 0
+
+
+@contextlib.asynccontextmanager
+async def holding_commits() -> AsyncIterator[tuple[Server, MemoryPartition, KafkaClient]]:
+    """A topic `t` whose only partition commits when it is told to, and a client."""
+    node = StubNode()
+    (partition,) = node.topic("t")
+    partition.hold_commits = True
+    async with serving(node) as server:
+        yield server, partition, await KafkaClient.connect(server.port)
 
 
 class TestOrder:
@@ -63,11 +76,7 @@ class TestOrder:
 
     def test_produces_go_on_while_earlier_ones_wait_for_their_commit(self) -> None:
         async def run() -> None:
-            node = StubNode()
-            (partition,) = node.topic("t")
-            partition.hold_commits = True
-            async with serving(node) as server:
-                client = await KafkaClient.connect(server.port)
+            async with holding_commits() as (_, partition, client):
                 for _ in range(5):
                     client.send(produce_request("t", some_batch()), 9)
                 await until(lambda: partition.appends == 5)
@@ -97,11 +106,7 @@ class TestOrder:
                 return getattr(self.transport, name)
 
         async def run() -> None:
-            node = StubNode()
-            (partition,) = node.topic("t")
-            partition.hold_commits = True
-            async with serving(node) as server:
-                client = await KafkaClient.connect(server.port)
+            async with holding_commits() as (server, partition, client):
                 client.send(produce_request("t", some_batch()), 9)
                 await until(lambda: partition.appends == 1)
                 (connection,) = server._connections
@@ -116,11 +121,7 @@ class TestOrder:
 
     def test_a_failed_produce_keeps_its_place_behind_one_that_still_waits(self) -> None:
         async def run() -> None:
-            node = StubNode()
-            (partition,) = node.topic("t")
-            partition.hold_commits = True
-            async with serving(node) as server:
-                client = await KafkaClient.connect(server.port)
+            async with holding_commits() as (_, partition, client):
                 client.send(produce_request("t", some_batch()), 9)
                 client.send(produce_request("missing", some_batch()), 9)
                 await until(lambda: partition.appends == 1)
@@ -135,11 +136,7 @@ class TestOrder:
 
     def test_what_is_no_produce_waits_for_the_requests_before_it(self) -> None:
         async def run() -> None:
-            node = StubNode()
-            (partition,) = node.topic("t")
-            partition.hold_commits = True
-            async with serving(node) as server:
-                client = await KafkaClient.connect(server.port)
+            async with holding_commits() as (_, partition, client):
                 client.send(produce_request("t", some_batch()), 9)
                 client.send(fetch_request("t"), 12)
                 await until(lambda: partition.appends == 1)
