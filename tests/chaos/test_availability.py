@@ -14,8 +14,8 @@ pytestmark = pytest.mark.process
 
 ROUNDS = 20
 KILLED_P95_S, TERMINATED_S = 2.0, 1.0
-QUIET_MS = 50.0
-"""Other tests on the same two cores cost an acknowledgement as much; one sync here takes 1,000."""
+SYNC_MS = 1000.0
+"""What one sync of the slow disk takes: who waits for that disk waits at least so long."""
 
 
 def run(*arguments: str) -> str:
@@ -30,14 +30,14 @@ def slow_disk(folder: pathlib.Path, seconds: int) -> tuple[float, float]:
     last = run("--slow-disk", str(seconds), "--dir", str(folder)).splitlines()[-1]
     before, others, own, alone, failed = re.findall(r"[\d.]+", last)
     assert failed == "0", "nobody is refused anything"
-    assert float(alone) >= 1000, "that disk was slow: who waits for it alone waits"
-    assert float(own) < 1000, "a slow leader answers by the word of the others"
+    assert float(alone) >= SYNC_MS, "that disk was slow: who waits for it alone waits"
+    assert float(own) < SYNC_MS, "a slow leader answers by the word of the others"
     return float(before), float(others)
 
 
 def test_one_slow_disk_is_waited_for_by_nobody(tmp_path: pathlib.Path) -> None:
-    before, others = slow_disk(tmp_path / "run", 8)
-    assert others <= 2 * max(before, QUIET_MS)
+    _, others = slow_disk(tmp_path / "run", 8)
+    assert others < SYNC_MS / 2, "beside other tests: no figure, only that nobody waited"
 
 
 @pytest.mark.full
