@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from quorate_bed import paths
 from quorate_bed.progress import BedError, step
 from quorate_bed.shell import run
 
@@ -53,6 +54,24 @@ def install(packages: Mapping[str, str]) -> None:
             ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing],
             environment=environment,
         )
+
+
+def unpacked(package: str, program: str) -> Path:
+    """A program of a package that is fetched and unpacked in the cache, not installed: installed,
+    it would start a service of its own, which nobody asked for."""
+    found = shutil.which(Path(program).name, path=SEARCH_PATH)
+    if found is not None:
+        return Path(found)
+    directory = paths.cache() / "debian" / package
+    if not (directory / program).exists():
+        if shutil.which("apt-get") is None:
+            raise BedError(f"missing: {Path(program).name}, of {package} (Debian's name)")
+        with step(f"{Path(program).name}, out of the Debian package {package}"):
+            directory.mkdir(parents=True, exist_ok=True)
+            run(["apt-get", "update", "-q"])
+            run(["apt-get", "download", "-q", package], directory=directory)
+            run(["dpkg-deb", "-x", *directory.glob(f"{package}_*.deb"), directory])
+    return directory / program
 
 
 def _there(program: str) -> bool:

@@ -18,6 +18,7 @@ GUIDES = (
     "roll-and-upgrade",
     "storage-and-loss",
     "gitops",
+    "monitor",
     "troubleshoot",
 )
 """In the order in which a newcomer needs them."""

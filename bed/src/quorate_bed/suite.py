@@ -107,7 +107,11 @@ PARTS = (
         "charts, guides, GitOps tools",
         (_pytest("tests/charts", "tests/docs", "tests/gitops", "-m", SHORT),),
         Track.FIRST,
-        needs=(HELM, functools.partial(binaries.program, paths.REPOSITORY / "tests/gitops")),
+        needs=(
+            HELM,
+            functools.partial(binaries.program, paths.REPOSITORY / "tests/gitops"),
+            functools.partial(debian.unpacked, "prometheus", "usr/bin/promtool"),
+        ),
     ),
     Part(
         "conformance",
