@@ -48,7 +48,7 @@ test-sim: setup ## The deterministic simulator
 	@$(BED) test simulation
 
 test-process: setup ## Real broker processes
-	@$(BED) test processes
+	@$(BED) test chaos processes
 
 test-charts: setup ## Helm charts and resource definitions
 	@$(BED) test charts

@@ -1,4 +1,7 @@
-"""The cluster does what a Kubernetes has to do for the product: names, storage, images, kills."""
+"""The cluster does what a Kubernetes has to do for the product: names, storage, images, kills.
+
+Most of it is among the long tests: those of the product use it all, and would be red with it.
+"""
 
 import signal
 import urllib.request
@@ -97,6 +100,7 @@ def test_services_and_pods_are_reached_by_their_names_from_a_restricted_pod(
         client.python(fetch, f"http://web-7.web.{kubectl.namespace}.svc/")
 
 
+@pytest.mark.full
 def test_a_claim_is_a_file_system_of_its_size_that_its_group_may_fill_to_the_end(
     kubectl: Kubectl,
 ) -> None:
@@ -117,6 +121,7 @@ def test_a_claim_is_a_file_system_of_its_size_that_its_group_may_fill_to_the_end
     assert kubectl("exec", "web-1", "--", "touch", "/data/its-own-is-not-full") == ""
 
 
+@pytest.mark.full
 def test_a_claim_that_grows_grows_while_it_is_used(kubectl: Kubectl) -> None:
     start(kubectl, "64Mi")
     measure = "import os;s=os.statvfs('/data');print(s.f_blocks*s.f_frsize)"
@@ -136,6 +141,7 @@ def test_a_claim_that_grows_grows_while_it_is_used(kubectl: Kubectl) -> None:
     eventually(told, what="the claim's new capacity")
 
 
+@pytest.mark.full
 def test_a_pod_that_comes_back_has_its_volume_again(kubectl: Kubectl) -> None:
     start(kubectl)
     kubectl.delete_pods("web-0")
@@ -144,6 +150,7 @@ def test_a_pod_that_comes_back_has_its_volume_again(kubectl: Kubectl) -> None:
     assert len(starts) == 2
 
 
+@pytest.mark.full
 def test_a_killed_pod_is_started_again_by_its_node(
     kubectl: Kubectl, cluster: clusters.Cluster
 ) -> None:
@@ -163,6 +170,7 @@ def test_a_killed_pod_is_started_again_by_its_node(
     assert ended["exitCode"] == 128 + signal.SIGKILL
 
 
+@pytest.mark.full
 def test_a_held_pod_stays_dead_even_when_it_is_deleted_until_the_hold_is_released(
     kubectl: Kubectl, cluster: clusters.Cluster
 ) -> None:
@@ -190,6 +198,7 @@ def test_a_held_pod_stays_dead_even_when_it_is_deleted_until_the_hold_is_release
     assert len(starts) == 2
 
 
+@pytest.mark.full
 def test_a_paused_pod_answers_nothing_until_it_goes_on(
     kubectl: Kubectl, cluster: clusters.Cluster
 ) -> None:
@@ -202,6 +211,7 @@ def test_a_paused_pod_answers_nothing_until_it_goes_on(
     assert len(starts) == 1
 
 
+@pytest.mark.full
 def test_a_port_of_a_service_is_reached_from_this_machine(
     kubectl: Kubectl, cluster: clusters.Cluster
 ) -> None:
@@ -277,6 +287,7 @@ def test_pods_go_on_while_the_api_server_is_away(
     assert cluster.exists()
 
 
+@pytest.mark.full
 def test_an_image_that_every_node_has_gets_a_second_name(
     kubectl: Kubectl, cluster: clusters.Cluster
 ) -> None:

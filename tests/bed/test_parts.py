@@ -219,7 +219,7 @@ def test_without_root_and_without_docker_a_sentence_says_what_is_missing(
 
 
 def test_a_part_of_the_tests_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(BedError, match=r"no part nonsense .* there are unit, fuzzing"):
+    with pytest.raises(BedError, match=r"no part nonsense .* there are chaos, unit"):
         suite.run(["nonsense"], full=False)
 
 
@@ -231,7 +231,7 @@ def test_what_watches_a_clock_runs_in_order_and_two_others_beside_it(
 
     def run_part(part: suite.Part, sessions: set[int] | None = None) -> suite.Result:
         assert sessions == set()
-        if part.name in ("unit", "simulation", "kubernetes"):
+        if part.name in ("chaos", "simulation", "kubernetes"):
             beside.wait()
         told.append(part.name)
         return suite.Result(part, (), (), 0)
@@ -258,6 +258,16 @@ def test_a_part_beside_others_has_little_weight_and_a_session_of_its_own(
     assert int(niceness) >= suite.LITTLE_WEIGHT
     assert int(session) != os.getsid(0)
     assert light == set(), "it has ended"
+
+
+def test_what_watches_a_clock_keeps_its_weight_also_beside_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(suite, "_environment", lambda part: (Path("/bin"), ""))
+    shown = ("sh", "-c", "sleep 0.2; ps -o ni= -p $$")
+    part = suite.Part("a", "", (shown,), suite.Track.FIRST, watches_clock=True)
+    suite._run_part(part, set())
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["a", str(os.nice(0))]
 
 
 def test_a_part_is_set_up_before_it_runs_and_one_that_cannot_be_has_failed() -> None:

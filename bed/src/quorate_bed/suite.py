@@ -3,7 +3,8 @@
 A part that fails does not stop the others: one run should tell all that is wrong. A real Kubernetes
 and real brokers watch the clock: they run one after the other, and wait most of the time. What that
 leaves of two cores goes to the parts that watch no clock, in two tracks of little weight beside
-them; those that have time-outs of their own come first, beside Kubernetes, which asks for less.
+them; those that have time-outs of their own come first, beside Kubernetes, which asks for less. So
+does the chaos, which watches the clock too, and waits most of the time.
 Unit tests run on the images' Python, everything else on the one that is here.
 
 The exit code is that of the whole. The last lines printed are pytest's own closing lines and the
@@ -62,6 +63,8 @@ class Part:
     needs: tuple[Callable[[], object], ...] = ()
     quick: bool = True
     on_images_python: bool = False
+    watches_clock: bool = False
+    """In a track of little weight, but with all of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,16 @@ def _pytest(*args: str) -> tuple[str, ...]:
 UNIT = _pytest("tests/broker", "tests/operator", "tests/bed", "tests/fuzz", "-m", SHORT)
 HELM = functools.partial(binaries.tool, "helm")
 CLIENTS = functools.partial(debian.install, {**debian.CLIENTS, **debian.CHAOS})
+CHAOS = "tests/chaos/test_chaos.py"
 PARTS = (
+    Part(
+        "chaos",
+        "faults of every kind under real clients",
+        (_pytest(CHAOS, "-m", "process and not full"),),
+        Track.FIRST,
+        needs=(CLIENTS,),
+        watches_clock=True,
+    ),
     Part("unit", "unit and property tests", (UNIT,), Track.FIRST, on_images_python=True),
     Part(
         "fuzzing",
@@ -135,7 +147,11 @@ PARTS = (
     Part(
         "processes",
         "real broker processes",
-        (_pytest("tests", "-m", "process and not full", "--ignore=tests/fuzz"),),
+        (
+            _pytest(
+                "tests", "-m", "process and not full", "--ignore=tests/fuzz", f"--ignore={CHAOS}"
+            ),
+        ),
         needs=(CLIENTS,),
     ),
     Part("unit-here", "unit on the Python that runs here", (UNIT,), quick=False),
@@ -208,7 +224,8 @@ def _run_part(part: Part, sessions: set[int] | None = None) -> Result:
         console.print(f"[red]{error}[/]")
         return Result(part, ("set-up",), (), time.monotonic() - started, note=str(error))
     label = "" if sessions is None else f"{part.name:>11} "
-    light = None if part.track is Track.CLOCK else sessions
+    clock = part.watches_clock or part.track is Track.CLOCK
+    light = None if clock else sessions
     failed, closing, red = [], [], []
     for command in part.commands:
         code, last, names = _stream(scripts, command, label, light)
