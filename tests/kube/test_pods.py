@@ -146,36 +146,3 @@ def test_operator_and_brokers_live_in_namespaces_that_enforce_the_restricted_sta
     operators = Kubectl(three.kubectl.cluster, install.NAMESPACE).list("pods")
     assert operators, "it runs there"
     assert three.pods("broker")
-
-
-ALONE = """
-import sys
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
-bootstrap, node_id, name, value = sys.argv[1:]
-do = AlterConfigOpType.SET if value else AlterConfigOpType.DELETE
-entry = ConfigEntry(name, value or None, incremental_operation=do)
-asked = ConfigResource(ConfigResource.Type.BROKER, node_id, incremental_configs=[entry])
-admin = AdminClient({"bootstrap.servers": bootstrap})
-for done in admin.incremental_alter_configs([asked]).values():
-    done.result(30)
-"""
-
-
-def test_a_setting_that_somebody_gave_one_broker_alone_is_named_until_it_is_taken_back(
-    three: BrokerCluster,
-) -> None:
-    def drifts() -> Json | None:
-        conditions = three.status()["conditions"]
-        return next((one for one in conditions if one["type"] == "Drift"), None)
-
-    three.client.python(ALONE, three.bootstrap, "2", "max.connections", "500")
-    drift = eventually(drifts, what="told")
-    assert (drift["status"], drift["reason"]) == ("True", "ConfigSkew")
-    assert three.pod_of(2) in drift["message"]
-    assert "max.connections" in drift["message"]
-    three.client.python(ALONE, three.bootstrap, "2", "max.connections", "")
-
-    def gone() -> bool:
-        return "Drift" not in {one["type"] for one in three.status()["conditions"]}
-
-    eventually(gone, what="no more to tell")

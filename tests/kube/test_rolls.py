@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from quorate_bed.kube import Kubectl
 from quorate_bed.polling import eventually
-from quorate_bed.product import BrokerCluster, Json
+from quorate_bed.product import Api, BrokerCluster, Json
 
 ROLLED_S = 60
 """Of three brokers, each of which is back within five seconds."""
@@ -52,6 +53,35 @@ def test_a_roll_takes_one_broker_at_a_time_the_leader_last_and_no_client_sees_an
     events = restarts(three)[told:]
     assert [one["reason"] for one in events] == ["RestartRequested"] * 3, "one of each"
     assert events[-1]["note"] == f"Restarting {leader}."
+
+
+@pytest.mark.full
+def test_a_second_cluster_waits_with_its_roll_until_the_first_is_through(
+    three: BrokerCluster, kubectl: Kubectl, api: Api
+) -> None:
+    other = BrokerCluster(kubectl, api, "other", brokers=1)
+    other.apply()
+    other.settle()
+    firsts, seconds = uids(three), uids(other)
+    three.kubectl("annotate", "bc", three.name, "quorate.dev/restart=first", "--overwrite")
+    eventually(lambda: three.status().get("rollout"), what="the first one begins")
+    other.kubectl("annotate", "bc", other.name, "quorate.dev/restart=second")
+
+    def waits() -> Json | None:
+        blocked = other.status()["blockedBy"]
+        return next((one for one in blocked if one["reason"] == "RolloutBudget"), None)
+
+    assert three.name in eventually(waits, what="the second one says what it waits for")["message"]
+
+    def through() -> bool:
+        assert not set(uids(other).values()) & set(seconds.values())
+        return True
+
+    untouched = set(seconds.values())
+    while set(uids(three).values()) & set(firsts.values()):
+        assert set(uids(other).values()) == untouched, "while the first one rolls"
+    eventually(through, deadline_s=ROLLED_S, what="the second one rolls after it")
+    other.settle()
 
 
 @pytest.mark.full

@@ -70,6 +70,11 @@ def test_the_image_is_upgraded_and_brought_back_and_no_client_sees_an_error(
     figure("slowest_ack_s", written.slowest_ms / 1000)
 
 
+def skewed(aged: BrokerCluster) -> Json | None:
+    conditions = aged.status()["conditions"]
+    return next((one for one in conditions if one["reason"] == "VersionSkew"), None)
+
+
 @pytest.mark.full
 def test_the_version_before_is_upgraded_under_load_and_is_not_gone_back_to_when_that_is_too_late(
     kubectl: kube.Kubectl, api: Api, figure: Callable[[str, float], None]
@@ -79,6 +84,10 @@ def test_the_version_before_is_upgraded_under_load_and_is_not_gone_back_to_when_
     aged.client.start()
     assert aged.settle()["metadataVersion"] == 2
     with aged.load("aged") as load:
+        ahead = aged.pod_of(1)
+        aged.kubectl("set", "image", f"pod/{ahead}", f"broker={images.IMAGES['broker'].reference}")
+        drift = eventually(lambda: skewed(aged), what="a broker of another version is named")
+        assert "broker 1 runs version" in drift["message"]
         began = time.monotonic()
         aged.apply(version="dev")
         eventually(rolled_to(aged, "dev"), deadline_s=ROLLED_S, what="all of them are newer")
@@ -88,6 +97,7 @@ def test_the_version_before_is_upgraded_under_load_and_is_not_gone_back_to_when_
             return aged.settled()["metadataVersion"] == 3
 
         eventually(raised, what="what they know together is used")
+        assert skewed(aged) is None
         pods = {pod["metadata"]["uid"] for pod in aged.pods("broker")}
         aged.apply(version="older")
 
