@@ -8,7 +8,6 @@ from quorate_bed.polling import eventually
 from quorate_bed.product import BrokerCluster, Json
 
 STRAY, STRAY_ID = "stray-8", 9
-LEFT_S = 120
 
 
 def drift(three: BrokerCluster) -> Json | None:
@@ -68,13 +67,22 @@ def stray(three: BrokerCluster) -> Iterator[str]:
 
 
 @pytest.mark.full
-def test_a_broker_that_nobody_asked_for_is_named_until_it_is_sent_away(
+def test_a_broker_that_nobody_asked_for_is_named_and_sent_away(
     three: BrokerCluster, stray: str
 ) -> None:
-    told = eventually(lambda: drift(three), deadline_s=60, what="told")
-    assert (told["status"], told["reason"]) == ("True", "UnknownBroker")
-    assert f"broker {STRAY_ID} " in told["message"]
-    assert three.kubectl.get("pod", stray) is not None, "the operator leaves it to people"
-    leader = three.status()["leader"]["nodeId"]
-    assert three.send("PUT", leader, f"/v1/brokers/{STRAY_ID}/decommission") == 200
-    eventually(lambda: none_is_told(three), deadline_s=LEFT_S, what="no more to tell")
+    path = f"/apis/events.k8s.io/v1/namespaces/{three.kubectl.namespace}/events"
+
+    def told() -> list[str]:
+        listed: Json | None = three.api.get(path)
+        assert listed is not None
+        return [one["note"] for one in listed["items"] if one["reason"] == "UnknownBroker"]
+
+    assert f"broker {STRAY_ID} is a member" in eventually(told, deadline_s=60, what="told")[0]
+
+    def refused() -> bool:
+        return f"broker {STRAY_ID} was decommissioned" in three.kubectl("logs", stray)
+
+    eventually(refused, deadline_s=60, what="it comes in no more, and says why")
+    members = three.admin(three.status()["leader"]["nodeId"], "/v1/brokers")
+    assert [one["node_id"] for one in members or []] == three.broker_ids()
+    eventually(lambda: none_is_told(three), what="no more to tell")

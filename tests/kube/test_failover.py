@@ -95,7 +95,7 @@ def test_a_change_of_leader_is_in_the_status_within_a_second(three: BrokerCluste
         old = before["leader"]["nodeId"]
         new = old % len(three.broker_ids()) + 1
         path = f"/v1/partitions/redpanda/controller/0/transfer_leadership?target={new}"
-        assert three.send("POST", old, path) == 200
+        assert three.post(old, path) == 200
 
         def leads(new: int = new) -> bool:
             return bool(three.health(new)["controller_id"] == new)

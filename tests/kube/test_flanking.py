@@ -196,13 +196,11 @@ def test_in_fifty_forced_elections_brokers_agree_and_no_flanking_node_leads_vote
         return term, leader
 
     term, leader = eventually(lambda: agreed(0), what="one leader")
-    assert three.send("POST", leader, f"{CONTROLLER}/transfer_leadership?target={ids[0]}") == 400
+    assert three.post(leader, f"{CONTROLLER}/transfer_leadership?target={ids[0]}") == 400
     others = itertools.cycle(brokers)
     for _ in range(ELECTIONS):
         target = next(node_id for node_id in others if node_id != leader)
-        assert (
-            three.send("POST", leader, f"{CONTROLLER}/transfer_leadership?target={target}") == 200
-        )
+        assert three.post(leader, f"{CONTROLLER}/transfer_leadership?target={target}") == 200
         term, leader = eventually(
             lambda after=term: agreed(after), deadline_s=GONE_S, every_s=0.02, what="one new leader"
         )

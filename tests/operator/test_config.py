@@ -13,7 +13,16 @@ from quorate_operator.admin import AdminError, ConfigRefused, HttpAdmin
 from quorate_operator.brokers import Brokers, parse
 from quorate_operator.facts import DefaultImage, Member, Standing
 from quorate_operator.names import ASKED_ANNOTATION, RENDERED_BY_ANNOTATION
-from quorate_operator.plan import config, informed, leadership, levels, plan, rollout, status
+from quorate_operator.plan import (
+    config,
+    events,
+    informed,
+    leadership,
+    levels,
+    plan,
+    rollout,
+    status,
+)
 from quorate_operator.plan import template as templates
 from quorate_operator.plan.actions import Configure, RaiseLevel
 from quorate_operator.plan.conditions import Passed
@@ -50,6 +59,7 @@ class Story:
         self.config = {"num.partitions": "7"}
         self.version = 4
         self.level = 3
+        self.draining: set[int] = set()
         self.standings: dict[int, Standing | None] = {n: Standing(4, False) for n in (1, 2, 3)}
         self.versions = dict.fromkeys((1, 2, 3), "0.1.0")
         self.levels = dict.fromkeys((1, 2, 3), 3)
@@ -61,7 +71,14 @@ class Story:
     @property
     def wish(self):
         members = tuple(
-            Member(n, f"inc-{n}", self.versions[n], False, self.levels[n], self.standings[n])
+            Member(
+                n,
+                f"inc-{n}",
+                self.versions[n],
+                n in self.draining,
+                self.levels[n],
+                self.standings[n],
+            )
             for n in self.levels
         )
         view = self.scene.view(
@@ -235,12 +252,19 @@ def test_no_broker_is_rolled_to_an_image_that_cannot_read_the_metadata(story):
 # ---------------------------------------------------------------------------------- drift
 
 
-def test_a_broker_that_is_not_in_the_spec_is_named(story):
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_broker_that_is_not_in_the_spec_is_named_until_it_is_gone(story, draining):
+    before = story.told()
     story.levels[9] = 3
     story.versions[9], story.standings[9] = "0.1.0", None
-    found = story.told().condition("Drift")
+    story.draining = {9} if draining else set()
+    told = story.told()
+    found = told.condition("Drift")
     assert (found.status, found.reason) == ("True", "UnknownBroker")
     assert "broker 9" in found.message
+    (event,) = events.between(before, told)
+    assert (event.type, event.reason, event.note) == ("Warning", "UnknownBroker", found.message)
+    assert list(events.between(told, told)) == []
 
 
 def test_a_broker_of_another_version_is_named_unless_a_roll_explains_it(story):

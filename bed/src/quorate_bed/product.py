@@ -58,9 +58,9 @@ class Api:
         except OSError:
             return None
 
-    def send(self, method: str, path: str) -> int:
-        """The HTTP status of a request without a body."""
-        request = urllib.request.Request(self.url + path, method=method, data=b"")
+    def post(self, path: str) -> int:
+        """The HTTP status of a POST without a body."""
+        request = urllib.request.Request(self.url + path, method="POST", data=b"")
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
                 return int(reply.status)
@@ -211,9 +211,9 @@ class BrokerCluster:
         """What a node's own Admin API answers; None when it does not."""
         return self.api.get(self._admin_path(node_id, path))
 
-    def send(self, method: str, node_id: int, path: str) -> int:
-        """The HTTP status with which a node's own Admin API answers a request without a body."""
-        return self.api.send(method, self._admin_path(node_id, path))
+    def post(self, node_id: int, path: str) -> int:
+        """The HTTP status with which a node's own Admin API answers a POST."""
+        return self.api.post(self._admin_path(node_id, path))
 
     def pod(self, node_id: int) -> Json:
         name = self.pod_of(node_id)

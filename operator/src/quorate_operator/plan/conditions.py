@@ -252,7 +252,7 @@ def _drift(wish: Wish, lead: Leadership) -> list[Verdict]:
     rogue = [
         f"broker {one.node_id} is a member and not in the spec"
         for one in view.members
-        if one.node_id > size.effective(wish) and not one.draining
+        if one.node_id > size.effective(wish)
     ]
     versions = {one.version for one in view.members if one.version}
     skewed = [

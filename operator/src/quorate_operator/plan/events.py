@@ -42,9 +42,10 @@ def between(before: BrokerClusterStatus, after: BrokerClusterStatus) -> Iterator
         yield Event(kind, reason, "Wait", held[reason])
     if before.rollout and not after.rollout:
         yield Event("Normal", "RolledOut", "Roll", "All brokers run with the current revision.")
-    stalled, was = after.condition("Stalled"), before.condition("Stalled")
-    if stalled and stalled.status == "True" and (not was or was.message != stalled.message):
-        yield Event("Warning", stalled.reason, "Reconcile", stalled.message)
+    for name, action in (("Stalled", "Reconcile"), ("Drift", "Observe")):
+        now, was = after.condition(name), before.condition(name)
+        if now and now.status == "True" and (not was or was.message != now.message):
+            yield Event("Warning", now.reason, action, now.message)
 
 
 def _reasons(status: BrokerClusterStatus) -> dict[str, str]:
