@@ -301,7 +301,7 @@ def test_a_new_operator_leaves_the_pods_alone(story, monkeypatch):
     live = as_live(sets(story))
     assert list(templates.kept(sets(story), live)) == sets(story), "the same operator goes on"
     monkeypatch.setattr(origin, "VERSION", "9.9.9")
-    render._rendered.cache_clear()
+    render.render.cache_clear()
     try:
         new = sets(story)
         for one in new:
@@ -315,7 +315,7 @@ def test_a_new_operator_leaves_the_pods_alone(story, monkeypatch):
         new[0]["metadata"]["annotations"][ASKED_ANNOTATION] = "other"
         assert new[0] in list(templates.kept(new, live))
     finally:
-        render._rendered.cache_clear()
+        render.render.cache_clear()
 
 
 LISTENER = {"name": "lb", "port": 9094, "type": "loadbalancer", "authentication": {"type": "none"}}

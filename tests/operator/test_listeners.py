@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from typing import Any
 
@@ -34,10 +35,11 @@ def settled(scene, wanted: dict[str, Any], **observed: Any):
     return scene.wish(spec=wanted, children=as_live(manifests), **observed), manifests
 
 
-def given(wish, service: str, **ingress: str) -> None:
-    """A load balancer gives a Service its address."""
+def given(wish, service: str, **ingress: str):
+    """A load balancer has given a Service its address."""
     child = wish.observed.children["Service", service]
     child["status"] = {"loadBalancer": {"ingress": [ingress]}}
+    return dataclasses.replace(wish)
 
 
 def tellings(wish, manifests) -> dict[str, dict[str, str]]:
@@ -71,11 +73,11 @@ def test_pods_are_made_although_no_address_is_there_yet(scene):
 def test_a_load_balancers_address_is_told_to_its_broker_alone_as_it_comes(scene):
     wish, manifests = settled(scene, spec(LB))
     assert tellings(wish, manifests) == {}
-    given(wish, "orders-lb-1", ip="203.0.113.7")
+    wish = given(wish, "orders-lb-1", ip="203.0.113.7")
     assert tellings(wish, manifests) == {
         "orders-broker-1": {"quorate.dev/advertised": "lb=203.0.113.7:9094"}
     }
-    given(wish, "orders-lb-1", hostname="b1.example.com")
+    wish = given(wish, "orders-lb-1", hostname="b1.example.com")
     assert tellings(wish, manifests)["orders-broker-1"] == {
         "quorate.dev/advertised": "lb=b1.example.com:9094"
     }
@@ -84,14 +86,14 @@ def test_a_load_balancers_address_is_told_to_its_broker_alone_as_it_comes(scene)
 def test_status_names_what_has_no_address(scene):
     wish, _ = settled(scene, spec(LB))
     for ordinal in (0, 2):
-        given(wish, f"orders-lb-{ordinal}", ip=f"203.0.113.{ordinal}")
+        wish = given(wish, f"orders-lb-{ordinal}", ip=f"203.0.113.{ordinal}")
     waiting = told(wish).condition("ListenersReady")
     assert "orders-lb-bootstrap" in waiting.message
     assert "orders-lb-1" in waiting.message
     assert listener(wish, "lb").bootstrap_servers is None
     assert listener(wish, "lb").addresses == ["203.0.113.0:9094", "203.0.113.2:9094"]
     for name in ("orders-lb-1", "orders-lb-bootstrap"):
-        given(wish, name, ip="203.0.113.9")
+        wish = given(wish, name, ip="203.0.113.9")
     assert told(wish).condition("ListenersReady").status == "True"
     assert listener(wish, "lb").bootstrap_servers == "203.0.113.9:9094"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from quorate_operator import render
 from quorate_operator.facts import DefaultImage
-from quorate_operator.plan import plan
+from quorate_operator.plan import inputs, plan
 from quorate_operator.plan.actions import Apply
 from quorate_operator.plan.children import departure
 from quorate_operator.plan.subject import image, subject
@@ -251,3 +252,12 @@ def test_a_newer_operator_does_not_change_the_version_of_a_cluster(
 )
 def test_departure_names_the_first_field_that_is_not_held(wanted, found, path):
     assert departure(wanted, found) == path
+
+
+def test_what_is_asked_once_is_asked_anew_of_another_wish(scene):
+    asked = []
+    look = inputs.asked_once(lambda wish: asked.append(wish) or len(asked))
+    wish = scene.wish()
+    other = dataclasses.replace(wish, waits_for="another")
+    assert [look(wish), look(wish), look(other), look(other)] == [1, 1, 2, 2]
+    assert wish == dataclasses.replace(wish), "what was answered is no part of it"

@@ -153,6 +153,6 @@ def test_a_hibernating_cluster_has_volumes_and_no_pods():
 def test_of_many_clusters_only_a_few_have_their_manifests_kept():
     for replicas in range(1, 60):
         render.render(subject(replicas=replicas))
-    assert render._rendered.cache_info().currsize == render.KEPT_RENDERINGS
+    assert render.render.cache_info().currsize == render.KEPT_RENDERINGS
     again = [render.render(subject(replicas=59)) for _ in range(2)]
     assert again[0] is again[1], "within a burst of passes nothing is rendered twice"

@@ -27,6 +27,10 @@ class Model(BaseModel):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
     )
 
+    def __hash__(self) -> int:
+        """Lists and mappings within are never changed: what is a default need not be copied."""
+        return hash(self.model_dump_json())
+
     def written(self) -> dict[str, Any]:
         """As a person would write it: camelCase, and nothing that was left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)

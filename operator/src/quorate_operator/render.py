@@ -10,7 +10,6 @@ compares the result with what is live.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -96,37 +95,19 @@ def _environment() -> jinja2.Environment:
     return found
 
 
-class _Asked:
-    """A subject as a key: two that say the same give the same manifests."""
-
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        facts = {one.name: getattr(subject, one.name) for one in dataclasses.fields(subject)}
-        self._text = repr(facts | {"spec": subject.spec.model_dump_json()})
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._text == other._text
-
-
-def render(subject: Subject) -> tuple[Json, ...]:
-    """All children, each stamped with the digest of its own content. Not to be changed."""
-    return _rendered(_Asked(subject))
-
-
 @functools.lru_cache(maxsize=KEPT_RENDERINGS)
-def _rendered(asked: _Asked) -> tuple[Json, ...]:
-    """Kept for a while: passes come close together where something goes on, and mostly ask for the
+def render(subject: Subject) -> tuple[Json, ...]:
+    """All children, each stamped with the digest of its own content. Not to be changed.
+
+    Kept for a while: passes come close together where something goes on, and mostly ask for the
     same. A settled cluster is passed over too seldom to be worth its tenth of a MiB."""
-    context = _context(asked.subject)
+    context = _context(subject)
     manifests = []
     for name in TEMPLATES:
         template = _environment().get_template(f"{name}.yaml.j2")
-        for more in _each(name, asked.subject):
+        for more in _each(name, subject):
             manifest: Json = yaml.load(template.render(context | more), Loader=yaml.CSafeLoader)
-            _complete(manifest, asked.subject)
+            _complete(manifest, subject)
             manifests.append(_stamped(manifest))
     return tuple(manifests)
 

@@ -14,7 +14,7 @@ from quorate_operator import listening
 from quorate_operator.facts import Json
 from quorate_operator.model import Listener
 from quorate_operator.plan import size
-from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.inputs import Wish, asked_once
 
 LAST_PORT = 65535
 
@@ -32,6 +32,7 @@ class Reach:
     """Services that have no address yet, or pods that are not placed yet."""
 
 
+@asked_once
 def look(wish: Wish) -> tuple[Reach, ...]:
     """All listeners, in the order of the spec."""
     return tuple(_reach(wish, listener) for listener in wish.spec.listeners)

@@ -95,12 +95,12 @@ def departure(wanted: Any, found: Any, path: str = "") -> str:
 
     Recursion ends where our own manifests do.
     """
+    if wanted == found or (found is None and wanted in _NOTHING):
+        return ""
     if isinstance(wanted, dict):
         return _in_mapping(wanted, found, path)
     if isinstance(wanted, list):
         return _in_list(wanted, found, path)
-    if wanted == found or (found is None and wanted in _NOTHING):
-        return ""
     scalars = (str, int, float)
     if isinstance(wanted, scalars) and isinstance(found, scalars):
         return "" if quantity.same(str(wanted), str(found)) else path or "."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from quorate_operator.names import CLUSTER_ID_ANNOTATION
-from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.inputs import Wish, asked_once
 
 
+@asked_once
 def recorded(wish: Wish) -> str:
     """Known from an earlier pass: the status, the ConfigMap if the status was lost, or the volumes.
 

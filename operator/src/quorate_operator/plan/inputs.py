@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from quorate_operator.facts import Json, Observed, Survey
 from quorate_operator.model import BrokerClusterSpec
 from quorate_operator.names import Names, Role
 from quorate_operator.status import BrokerClusterStatus
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +30,10 @@ class Wish:
     """It has a place in the operator's budget of clusters that roll at once."""
     unreadable: str = ""
     """Why its present spec cannot be read; `spec` is then the last one that could."""
+    _answers: dict[Callable[..., Any], Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Of what is `asked_once`."""
 
     @property
     def names(self) -> Names:
@@ -54,3 +63,17 @@ class Wish:
             observed,
             BrokerClusterStatus.model_validate(observed.cluster.get("status") or {}),
         )
+
+
+def asked_once(question: Callable[[Wish], T]) -> Callable[[Wish], T]:
+    """Many ask it within a pass, and a wish never changes: it is answered once for each."""
+
+    @functools.wraps(question)
+    def answer(wish: Wish) -> T:
+        answers = wish._answers
+        if question not in answers:
+            answers[question] = question(wish)
+        found: T = answers[question]
+        return found
+
+    return answer

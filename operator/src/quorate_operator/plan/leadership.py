@@ -16,7 +16,7 @@ from typing import Final
 from quorate_operator.facts import Claim, View
 from quorate_operator.names import Names
 from quorate_operator.plan import identity, size
-from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.inputs import Wish, asked_once
 from quorate_operator.status import BrokerClusterStatus
 
 _LAST_BROKER_ID: Final = 99
@@ -35,6 +35,7 @@ class Leadership:
     """Someone told of a leader, but of one older than already reported."""
 
 
+@asked_once
 def read(wish: Wish) -> Leadership:
     cluster_id = _cluster_id(wish)
     if not cluster_id:

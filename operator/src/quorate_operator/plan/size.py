@@ -16,9 +16,10 @@ from typing import Any
 
 from quorate_operator.names import BROKERS_ANNOTATION
 from quorate_operator.plan import identity
-from quorate_operator.plan.inputs import Wish
+from quorate_operator.plan.inputs import Wish, asked_once
 
 
+@asked_once
 def standing(wish: Wish) -> int:
     """The largest number that any record names: an edited record starts no removal by itself.
 
@@ -48,6 +49,7 @@ def _kept(wish: Wish) -> int:
     )
 
 
+@asked_once
 def effective(wish: Wish) -> int:
     """How many broker pods the StatefulSet is to have after this pass."""
     now, wanted = standing(wish), wish.spec.replicas
