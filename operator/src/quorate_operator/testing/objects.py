@@ -11,10 +11,10 @@ Read next: `fake_kubernetes.py` (over HTTP), `simulation/api.py` (in virtual tim
 from __future__ import annotations
 
 import itertools
-import json
-import marshal
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
+
+import pydantic_core
 
 from quorate_operator.kube import Conflict, KubeError, Owner
 
@@ -28,11 +28,8 @@ CONTROLLED: Final = ("resourceVersion", "uid", "generation", "managedFields")
 
 
 def copied(value: T) -> T:
-    """Of what JSON can say; many times as fast as `copy.deepcopy`."""
-    try:
-        found: T = marshal.loads(marshal.dumps(value))  # type: ignore[arg-type]
-    except ValueError:  # an enumeration: a text on the wire
-        found = json.loads(json.dumps(value))
+    """As it comes out at the other end of a wire; many times as fast as `copy.deepcopy`."""
+    found: T = pydantic_core.from_json(pydantic_core.to_json(value))
     return found
 
 
@@ -59,6 +56,8 @@ class Objects:
         self.objects: dict[ObjectKey, Json] = _Shelf()
         self.watchers: list[Callable[[str, ObjectKey, Json], None]] = []
         """Told of each change: ADDED, MODIFIED or DELETED, where, and the object as it is then."""
+        self.changes = 0
+        """How many there were."""
         self._owned: dict[ObjectKey, dict[str, set[_Path]]] = {}
         self._versions = itertools.count(1)
 
@@ -79,6 +78,7 @@ class Objects:
         self._tell("MODIFIED", key, self.objects[key])
 
     def _tell(self, what: str, key: ObjectKey, found: Json) -> None:
+        self.changes += 1
         for watcher in self.watchers:
             watcher(what, key, found)
 

@@ -105,7 +105,7 @@ class Api:
         if plural == "pods":
             self.looked_s = now_s()
         found = self._cluster.store.some(plural, namespace or "", selector)
-        answer = [{"apiVersion": version, "kind": kind, **copied(one)} for one in found]
+        answer = [{"apiVersion": version, "kind": kind, **one} for one in copied(found)]
         await self.on_the_way_back()
         return answer
 

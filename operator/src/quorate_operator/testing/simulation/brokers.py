@@ -13,11 +13,11 @@ import asyncio
 import dataclasses
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from quorate_operator.admin import AdminError
-from quorate_operator.facts import Claim, Member, Partition, Standing, Survey, View
+from quorate_operator.facts import Claim, Member, Partition, Survey, View
 from quorate_operator.testing.objects import Json
 from quorate_operator.testing.simulation.cluster import Cluster, now_s
 from quorate_operator.testing.simulation.options import Options, Trouble
@@ -40,7 +40,7 @@ class Process:
     cut: bool = False
     """It runs, and the other brokers do not hear it: it goes on telling what it knew."""
     told: View | None = None
-    """What it knew last."""
+    """What it knew when it was cut off."""
     began_with: str = ""
     """Of the shared settings, what it has read at its start alone."""
     retired: bool = False
@@ -90,17 +90,13 @@ class Brokers:
 
     # ---------------------------------------------------------------------------- what is true
 
-    def running(self) -> set[int]:
-        """Those that run on the disk that they are known by."""
+    def alive(self) -> set[int]:
+        """Those that run on the disk that they are known by, and that the others hear."""
         return {
             one.node_id
             for one in self.processes.values()
-            if one.up and self.members.get(one.node_id, one.disk) == one.disk
+            if one.up and not one.cut and self.members.get(one.node_id, one.disk) == one.disk
         }
-
-    def alive(self) -> set[int]:
-        """Those of them that the others hear."""
-        return self.running() - {one.node_id for one in self.processes.values() if one.cut}
 
     def of(self, node_id: int) -> Process | None:
         """Its process that is up, else any."""
@@ -136,9 +132,9 @@ class Brokers:
     def cut(self, node_id: int, *, off: bool) -> None:
         for one in self.processes.values():
             if one.node_id == node_id and one.up:
-                one.cut = off
+                one.cut, one.told = off, None
                 if off:
-                    one.told = self._view(one)
+                    one.told = self.view(node_id)
                     self._unheard(one)
 
     def lose(self, node_id: int) -> None:
@@ -212,7 +208,7 @@ class Brokers:
             self._lost(one.node_id)  # what it stored went with it
 
     def _down(self, one: Process) -> None:
-        one.up = one.cut = False
+        one.up, one.cut, one.told = False, False, None
         self._unheard(one)
         self._cluster.ready(one.pod, False)
 
@@ -290,18 +286,14 @@ class Brokers:
             group.in_sync.discard(node_id)
 
     def _replicate(self) -> None:
-        alive = self.alive() & {
-            node_id
-            for node_id, disk in self.members.items()
-            if any(one.disk == disk for one in self.processes.values())
-        }
+        alive = self.alive() & self.members.keys()
         for group in self.groups.values():
             able = sorted(group.in_sync & alive)
             if group.leader not in able:
                 group.leader = NOBODY
             if group.leader == NOBODY and able and self._random.random() < 0.5:
                 group.leader = self._random.choice(able)
-            if group.leader == NOBODY or set(group.replicas) <= group.in_sync:
+            if group.leader == NOBODY or group.in_sync.issuperset(group.replicas):
                 continue
             for node_id in sorted((set(group.replicas) & alive) - group.in_sync):
                 if self._random.random() < 0.15:
@@ -343,20 +335,29 @@ class Brokers:
 
     def view(self, node_id: int) -> View | None:
         """What it tells; None when nobody is there to tell anything."""
-        one = self.of(node_id)
-        if one is None or not one.up:
-            return None
-        return one.told if one.cut else self._view(one)
+        return self.views().get(node_id)
 
-    def _view(self, one: Process) -> View:
-        member = self.members.get(one.node_id) == one.disk
+    def views(self) -> dict[int, View]:
+        """What each tells; whoever is not there tells nothing."""
+        up = {one.node_id: one for one in self.processes.values() if one.up}
+        known = self._known(up)
+        return {node_id: one.told or self._by(one, known) for node_id, one in up.items()}
+
+    def _by(self, one: Process, known: View) -> View:
+        if self.members.get(one.node_id) == one.disk:
+            return known
+        return dataclasses.replace(known, cluster_id="", leader=None)
+
+    def _known(self, up: Mapping[int, Process]) -> View:
+        """What members tell."""
+        standings = {node_id: self.settings.standing(one.began_with) for node_id, one in up.items()}
         return View(
             version=1,
-            cluster_id=self.formed if member else "",
-            leader=Claim(self.leader, self.term) if member and self.leader != NOBODY else None,
+            cluster_id=self.formed,
+            leader=Claim(self.leader, self.term) if self.leader != NOBODY else None,
             transitions=self.term,
             members=tuple(
-                Member(node_id, disk, "1", node_id in self.draining, config=self._standing(node_id))
+                Member(node_id, disk, "1", node_id in self.draining, config=standings.get(node_id))
                 for node_id, disk in sorted(self.members.items())
             ),
             flanking=(),
@@ -369,10 +370,6 @@ class Brokers:
             ),
             departed=tuple(sorted(self.departed)),
         )
-
-    def _standing(self, node_id: int) -> Standing | None:
-        one = self.of(node_id)
-        return self.settings.standing(one.began_with) if one is not None and one.up else None
 
     def survey(self) -> Survey:
         """The leader's."""

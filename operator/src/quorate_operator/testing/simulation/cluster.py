@@ -17,7 +17,7 @@ import asyncio
 import dataclasses
 import datetime
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from quorate_operator.kube import KubeError
@@ -78,6 +78,11 @@ class Cluster:
             self.store.put(
                 "nodes", {"metadata": {"name": node.name, "namespace": "", "labels": labels}}
             )
+
+    def standing(self) -> Hashable:
+        """All that controllers go by; of a node that is down also for how long."""
+        nodes = ((one.up or now_s(), one.ready, one.cordoned) for one in self.nodes.values())
+        return self.store.changes, self.work, self.leaving, *nodes
 
     def has_zone(self, node: Node) -> bool:
         """By its label."""

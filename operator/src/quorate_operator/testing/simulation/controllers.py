@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import zlib
+from collections.abc import Hashable
 from typing import Any, Final
 
 from quorate_operator.seams import stamp
@@ -37,7 +38,10 @@ class Controllers:
         self._cluster = cluster
         self._digests: dict[tuple[str, int], str] = {}
         self._random = cluster.random
-        self._seen = 0
+        self._tossed = False
+        """Something comes in its own time: another look may do what this one did not."""
+        self._settled: Hashable = None
+        """How everything stood when there was nothing to do."""
 
     async def run(self) -> None:
         while True:
@@ -46,6 +50,18 @@ class Controllers:
                 self.turn()
 
     def turn(self) -> None:
+        """Nothing, where everything stands as it did when there was nothing to do."""
+        before = self._cluster.standing()
+        if before != self._settled:
+            self._tossed = False
+            self._look()
+            self._settled = None if self._tossed else before
+
+    def _happens(self, chance: float) -> bool:
+        self._tossed = True
+        return self._random.random() < chance
+
+    def _look(self) -> None:
         cluster = self._cluster
         self._collect()
         if not cluster.leaving:
@@ -91,7 +107,7 @@ class Controllers:
                 changed = changed or "nodePort" not in port
                 port["nodePort"] = node_port(metadata["name"])
         balanced = service.get("status", {}).get("loadBalancer")
-        if spec.get("type") == "LoadBalancer" and not balanced and self._random.random() < 0.2:
+        if spec.get("type") == "LoadBalancer" and not balanced and self._happens(0.2):
             address = f"192.0.2.{self._random.randrange(1, 255)}"
             service["status"] = {"loadBalancer": {"ingress": [{"ip": address}]}}
             changed = True
@@ -224,7 +240,7 @@ class Controllers:
                 self._schedule(pod)
             return
         node = self._cluster.nodes.get(where)
-        if node is None or (node.up and leaving and self._random.random() < 0.3):
+        if node is None or (node.up and leaving and self._happens(0.3)):
             self._gone(pod)
         elif node.up and not leaving and not pod["status"].get("podIP"):
             self._start(pod)
@@ -270,7 +286,7 @@ class Controllers:
         self._cluster.touch("pods", pod["metadata"]["name"])
 
     def _start(self, pod: Json) -> None:
-        if self._random.random() < 0.5:
+        if self._happens(0.5):
             pod["status"]["podIP"] = f"10.0.0.{self._random.randrange(2, 250)}"
             pod["status"]["hostIP"] = self._cluster.nodes[pod["spec"]["nodeName"]].address
             pod["status"]["phase"] = "Running"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import selectors
+import heapq
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -20,25 +21,35 @@ class Standstill(Exception):
     """Everybody waits for somebody else."""
 
 
-class _Selector(selectors.DefaultSelector):
-    """Instead of waiting, time is moved on."""
+class VirtualLoop(asyncio.BaseEventLoop):
+    """asyncio's own, but for the turn: nothing comes from outside, and nobody waits."""
 
-    now_s = 0.0
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[Any]
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise Standstill
-        self.now_s += max(timeout, 0.0)
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
+        super().__init__()
+        self._now_s = 0.0
 
     def time(self) -> float:
-        return self._virtual.now_s
+        return self._now_s
+
+    def _run_once(self) -> None:
+        due, ready = self._scheduled, self._ready
+        while due and due[0].cancelled():
+            heapq.heappop(due)._scheduled = False
+        if not ready:
+            if not due:
+                raise Standstill
+            self._now_s = max(self._now_s, due[0].when())
+        while due and due[0].when() <= self._now_s:
+            handle = heapq.heappop(due)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
 
 class VirtualClock:
