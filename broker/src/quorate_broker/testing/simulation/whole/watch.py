@@ -38,12 +38,12 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Commits:
-    """Of one group: in order of index, what was committed in which term."""
+    """Of one group: what was committed in which term."""
 
     terms: dict[int, int]
     """The term of the entry at an index that somebody's commits ended at."""
-    highest: list[tuple[int, int, int]]
-    """(index, its term, term in which it was committed), ever higher."""
+    highest: dict[int, tuple[int, int]]
+    """The highest index of all until then, and its term, by the term in which it was committed."""
 
 
 class Watch:
@@ -93,14 +93,16 @@ class Watch:
             self._has_all(node_id, group, replica)
 
     def _has_all(self, node_id: int, group: str, replica: Replica) -> None:
-        for index, term, committed_in in reversed(self._commits[group].highest):
-            if committed_in < replica.term:
-                found = replica.log.term_at(index)
-                must(
-                    found == term or index < replica.log.first_index,
-                    f"E: {node_id} leads {group}, and at {index} it has {found}, not {term}",
-                )
-                return
+        leads_in, highest = replica.term, self._commits[group].highest
+        before = [highest[term] for term in highest if term < leads_in]
+        if not before:
+            return
+        index, term = max(before)
+        found = replica.log.term_at(index)
+        must(
+            found == term or index < replica.log.first_index,
+            f"E: {node_id} leads {group}, and at {index} it has {found}, not {term}",
+        )
 
     def _has_committed(self, node_id: int, partition: Partition, seen: _Seen) -> None:
         group, replica = partition.group, partition.replica
@@ -111,11 +113,11 @@ class Watch:
         term = replica.log.term_at(index)
         if index < 0 or term is None:
             return
-        known = self._commits.setdefault(group, _Commits({}, []))
+        known = self._commits.setdefault(group, _Commits({}, {}))
         first = known.terms.setdefault(index, term)
         must(first == term, f"E: {group} has {first} and {term} committed at {index}")
-        if not known.highest or index > known.highest[-1][0]:
-            known.highest.append((index, term, replica.term))
+        if index > max((highest for highest, _ in known.highest.values()), default=-1):
+            known.highest[replica.term] = (index, term)
 
     # ------------------------------------------------------------------------------------- votes
 
