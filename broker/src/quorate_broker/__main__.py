@@ -6,42 +6,33 @@ randomness. A bad configuration is a sentence per mistake on stderr and exit cod
 been touched by then. SIGTERM and SIGINT only set an event: the node decides how to stop (it hands
 its leaderships over first), never the HTTP server inside it. Read next: `node` (a broker),
 `flanking` (a client beside the brokers), `dev`, `inspection`.
+
+By argparse, and each command imports what it needs: a node is to be there soon.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import enum
 import functools
 import gc
-import importlib.metadata
+import inspect
 import os
 import pathlib
 import random
 import signal
 import sys
-from collections.abc import Coroutine
-from typing import Annotated, NoReturn
-
-import typer
+from collections.abc import Callable, Coroutine, Sequence
+from typing import NoReturn
 
 from quorate_broker import config, logs, seams
 
 EXIT_CONFIG = 2
+MAX_NODES = 99
 
-app = typer.Typer(
-    name="quorate-broker",
-    help="A Kafka-compatible message broker with Raft inside.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
-]
+Add = Callable[..., object]
+"""`ArgumentParser.add_argument` of one command."""
 
 
 class Role(enum.StrEnum):
@@ -59,49 +50,24 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"quorate-broker {importlib.metadata.version('quorate-broker')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    """A Kafka-compatible message broker with Raft inside."""
-
-
-@app.command()
-def run(
-    config_file: Annotated[
-        pathlib.Path | None,
-        typer.Option("--config", metavar="FILE", help="A TOML file of settings."),
-    ] = None,
-    role: Annotated[
-        Role | None, typer.Option(help="What this node is; the same as --set node.role=…")
-    ] = None,
-    overrides: SetOption = None,
-) -> NoReturn:
+def run(chosen: argparse.Namespace) -> NoReturn:
     """Run one node until SIGTERM or SIGINT.
 
     Settings come from FILE, then from QUORATE_… environment variables (upper case, underscores
     for dots), then from --set; later ones win. `quorate-broker config` lists them all.
     """
-    chosen = [*(overrides or ()), *([f"node.role={role}"] if role is not None else ())]
-    settings = _load(config_file, chosen)
+    file: pathlib.Path | None = chosen.config
+    overrides: list[str] = chosen.overrides
+    if chosen.role is not None:
+        overrides = [*overrides, f"node.role={chosen.role}"]
+    settings = _load(file, overrides)
     told = logs.Logs()
     told.begin(settings)
-    live = config.Live(settings, config.pinned(os.environ, chosen))
-    if config_file is None:
+    live = config.Live(settings, config.pinned(os.environ, overrides))
+    if file is None:
         sys.exit(asyncio.run(_run(live)))
-    again = functools.partial(config.load, config_file, os.environ, chosen)
-    sys.exit(asyncio.run(_run(live, told.follow(config_file, again))))
+    again = functools.partial(config.load, file, os.environ, overrides)
+    sys.exit(asyncio.run(_run(live, told.follow(file, again))))
 
 
 def _load(path: pathlib.Path | None, overrides: list[str]) -> config.Settings:
@@ -148,21 +114,7 @@ async def _node(live: config.Live) -> int:
     return await node.run(live, clock, source, stop)
 
 
-@app.command()
-def dev(
-    nodes: Annotated[int, typer.Option(min=1, max=99, help="How many brokers.")] = 3,
-    flanking: Annotated[int, typer.Option(min=0, max=99, help="How many flanking nodes.")] = 0,
-    port: Annotated[int, typer.Option(help="Kafka API of node 1; node i has this + i - 1.")] = 9092,
-    admin_port: Annotated[int, typer.Option(help="Admin API, counted the same way.")] = 9644,
-    proxy_port: Annotated[int, typer.Option(help="HTTP Proxy, counted the same way.")] = 8082,
-    rpc_port: Annotated[int, typer.Option(help="Traffic between brokers, likewise.")] = 33145,
-    data: Annotated[
-        pathlib.Path | None,
-        typer.Option(metavar="DIR", help="Keep everything here; else a temporary directory."),
-    ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Start killed nodes again.")] = False,
-    overrides: SetOption = None,
-) -> NoReturn:
+def dev(chosen: argparse.Namespace) -> NoReturn:
     """Run a whole cluster on this machine.
 
     One process per node on 127.0.0.1, for people who write clients. Prints one line that begins
@@ -172,15 +124,15 @@ def dev(
     from quorate_broker import dev as development
 
     options = development.Options(
-        nodes=nodes,
-        flanking=flanking,
-        port=port,
-        admin_port=admin_port,
-        proxy_port=proxy_port,
-        rpc_port=rpc_port,
-        data=data,
-        restart=restart,
-        overrides=tuple(overrides or ()),
+        nodes=chosen.nodes,
+        flanking=chosen.flanking,
+        port=chosen.port,
+        admin_port=chosen.admin_port,
+        proxy_port=chosen.proxy_port,
+        rpc_port=chosen.rpc_port,
+        data=chosen.data,
+        restart=chosen.restart,
+        overrides=tuple(chosen.overrides),
     )
     try:
         sys.exit(development.main(options))
@@ -188,14 +140,11 @@ def dev(
         _refuse(error)
 
 
-@app.command(name="config")
-def show_settings(
-    form: Annotated[Format, typer.Option("--format", help="How to print them.")] = Format.TABLE,
-) -> None:
+def show_settings(chosen: argparse.Namespace) -> None:
     """Print every setting and what it is for."""
     from quorate_broker.config import document
 
-    match form:
+    match Format(chosen.format):
         case Format.TABLE:
             print(document.table(os.get_terminal_size().columns if sys.stdout.isatty() else 100))
         case Format.MARKDOWN:
@@ -204,23 +153,7 @@ def show_settings(
             print(document.json_text())
 
 
-@app.command()
-def inspect(
-    path: Annotated[
-        pathlib.Path,
-        typer.Argument(
-            metavar="DIR", help="A data directory, one group's folder in it, or one segment file."
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    batches: Annotated[
-        bool, typer.Option("--batches", help="List every batch of every segment.")
-    ] = False,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Open no segment: identity, votes and checkpoints only."),
-    ] = False,
-) -> None:
+def inspect_directory(chosen: argparse.Namespace) -> NoReturn:
     """Look into a data directory, without touching it.
 
     Shows whose it is, the terms and votes, and for each group its checkpoint, its members and its
@@ -232,19 +165,104 @@ def inspect(
     """
     from quorate_broker import inspection
 
-    options = inspection.Options(quick=quick, batches=batches)
+    options = inspection.Options(quick=chosen.quick, batches=chosen.batches)
     try:
-        report = inspection.inspect(str(path), options)
+        report = inspection.inspect(chosen.path, options)
     except (inspection.NothingHereError, OSError) as error:
         print(f"quorate-broker: {error}", file=sys.stderr)
         sys.exit(EXIT_CONFIG)
-    inspection.tell(report, as_json=as_json)
+    inspection.tell(report, as_json=chosen.json)
     sys.exit(1 if report.all_damage else 0)
 
 
-def main() -> None:
+# -- the arguments
+
+
+class _Version(argparse.Action):
+    """Looked up only when somebody asks."""
+
+    def __call__(self, *_: object) -> NoReturn:
+        import importlib.metadata
+
+        print(f"quorate-broker {importlib.metadata.version('quorate-broker')}")
+        sys.exit()
+
+
+def _from(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        number = int(text)
+        if not least <= number <= MAX_NODES:
+            raise argparse.ArgumentTypeError(f"{number} is not from {least} to {MAX_NODES}")
+        return number
+
+    return count
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "A Kafka-compatible message broker with Raft inside."
+    parser = argparse.ArgumentParser("quorate-broker", description=about, allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="Print the version.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, carry_out: Callable[[argparse.Namespace], None]
+    ) -> Callable[..., object]:
+        text = inspect.getdoc(carry_out) or ""
+        made = commands.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        made.set_defaults(carry_out=carry_out)
+        return made.add_argument
+
+    _add_run(command("run", run))
+    _add_dev(command("dev", dev))
+    add = command("config", show_settings)
+    add("--format", choices=[*Format], default=Format.TABLE, help="How to print them.")
+    add = command("inspect", inspect_directory)
+    add("path", metavar="DIR", help="A data directory, a group's folder in it, or a segment file.")
+    add("--json", action="store_true", help="Print JSON, for programs.")
+    add("--batches", action="store_true", help="List every batch of every segment.")
+    only = "Open no segment: identity, votes and checkpoints only."
+    add("--quick", action="store_true", help=only)
+    return parser
+
+
+def _add_overrides(add: Add) -> None:
+    more = {"dest": "overrides", "action": "append", "default": []}
+    add("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.", **more)
+
+
+def _add_run(add: Add) -> None:
+    add("--config", metavar="FILE", type=pathlib.Path, help="A TOML file of settings.")
+    add("--role", choices=[*Role], help="What this node is; the same as --set node.role=…")
+    _add_overrides(add)
+
+
+def _add_dev(add: Add) -> None:
+    add("--nodes", type=_from(1), default=3, help="How many brokers (3).")
+    add("--flanking", type=_from(0), default=0, help="How many flanking nodes (0).")
+    ports = {
+        "--port": (9092, "Kafka API of node 1; node i has this + i - 1"),
+        "--admin-port": (9644, "Admin API, counted the same way"),
+        "--proxy-port": (8082, "HTTP Proxy, counted the same way"),
+        "--rpc-port": (33145, "Traffic between brokers, likewise"),
+    }
+    for name, (port, what) in ports.items():
+        add(name, metavar="PORT", type=int, default=port, help=f"{what} ({port}).")
+    keep = "Keep everything here; else a temporary directory."
+    add("--data", metavar="DIR", type=pathlib.Path, help=keep)
+    add("--restart", action="store_true", help="Start killed nodes again.")
+    _add_overrides(add)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
-    app()
+    chosen = _parser().parse_args(arguments)
+    chosen.carry_out(chosen)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -9,9 +11,8 @@ import uuid
 from typing import Any
 
 import pytest
-import typer.testing
 
-from quorate_broker.__main__ import app
+from quorate_broker.__main__ import main
 from quorate_broker.log.datadir import DataDir
 from quorate_broker.log.disk import OsDisk
 from quorate_broker.log.journal import StateJournal, Vote
@@ -81,8 +82,15 @@ def closed(bench: Bench) -> Bench:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    done = typer.testing.CliRunner().invoke(app, ["inspect", *arguments])
-    return done.exit_code, done.stdout, done.stderr
+    out, errors = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+        pytest.raises(SystemExit) as done,
+    ):
+        main(["inspect", *arguments])
+    assert isinstance(done.value.code, int)
+    return done.value.code, out.getvalue(), errors.getvalue()
 
 
 def facts(path: pathlib.Path, *options: str, code: int = 0) -> Any:
