@@ -8,10 +8,12 @@ import pathlib
 import threading
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from quorate_broker.log.disk import OsDisk
 from quorate_broker.log.journal import StateJournal
 from quorate_broker.node.disks import Disks
-from quorate_broker.node.workers import ThreadWorkers
+from quorate_broker.node.workers import ThreadWorkers, Way, Work
 from quorate_broker.raft.messages import HardState, Peer
 
 
@@ -96,5 +98,67 @@ def test_a_lost_journal_is_told_once_and_answers_nobody(tmp_path: pathlib.Path) 
         assert disks.journal_lost
         assert len(failures) == 1
         disks.close()
+
+    asyncio.run(main())
+
+
+class Inline:
+    """Workers that have done the work by the time it is handed over."""
+
+    def submit(self, way: Way, work: Work) -> None:
+        work()
+
+    def resize(self, logs: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Ended:
+    """A job without anything to do."""
+
+    def run(self) -> None:
+        pass
+
+
+def test_what_ends_before_the_loop_looks_wakes_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        wakes: list[object] = []
+        real = loop.call_soon_threadsafe
+
+        def counted(callback: Callable[..., None], *arguments: object) -> asyncio.Handle:
+            wakes.append(callback)
+            return real(callback, *arguments)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        disks = Disks(Inline(), lambda _: None)
+        heard: list[int] = []
+        for number in range(3):
+            disks.run(Ended(), lambda _, number=number: heard.append(number))
+        assert (len(wakes), heard) == (1, [])
+        await asyncio.sleep(0)
+        assert heard == [0, 1, 2]
+        disks.run(Ended(), lambda _: heard.append(3))
+        await asyncio.sleep(0)
+        assert (len(wakes), heard[3:]) == (2, [3])
+
+    asyncio.run(main())
+
+
+def test_what_breaks_the_telling_of_one_end_keeps_no_other_from_being_told() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        disks = Disks(Inline(), lambda _: None)
+        heard = asyncio.Event()
+
+        def broken(_: OSError | None) -> None:
+            raise ZeroDivisionError
+
+        disks.run(Ended(), broken)
+        disks.run(Ended(), lambda _: heard.set())
+        async with asyncio.timeout(10):
+            await heard.wait()
 
     asyncio.run(main())

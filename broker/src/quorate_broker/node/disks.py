@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Set
 from typing import Protocol, TypeVar, cast
 
@@ -35,6 +36,9 @@ class Disks:
         self._waiting: list[Callable[[], None]] = []
         self._flying: list[Callable[[], None]] = []
         self._journal_busy = False
+        self._ended: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
+        """What the loop is to be told of, since it looked last."""
+        self._is_woken = False
 
     async def call(self, blocking: Callable[[], T], way: Way = Way.LOGS) -> T:
         """Run something blocking in a disk thread."""
@@ -98,9 +102,23 @@ class Disks:
         self._workers.submit(way, work)
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Call back on the loop; a loop that is gone needs no telling."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(callback, *arguments)
+        """Call back on the loop, which is woken once for all that ends before it looks; a loop
+        that is gone needs no telling."""
+        self._ended.append((callback, arguments))
+        if not self._is_woken:
+            self._is_woken = True
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        self._is_woken = False  # first: what ends from here on wakes the loop again
+        try:
+            for _ in range(len(self._ended)):
+                callback, arguments = self._ended.popleft()
+                callback(*arguments)
+        finally:
+            if self._ended:  # one of them broke, or more came meanwhile
+                self._loop.call_soon(self._hear)
 
     def put_hard_state(self, group: str, state: HardState, done: Callable[[], None]) -> None:
         """Journal a term and vote; `done` when it is on disk, never after a failure."""
