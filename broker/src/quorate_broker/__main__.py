@@ -30,6 +30,9 @@ from quorate_broker import config, logs, seams
 
 EXIT_CONFIG = 2
 MAX_NODES = 99
+SWITCH_S = 0.0005
+"""So long at most a disk's thread that is ready to go on, or the event loop, waits for the other
+to let it: at Python's 5 ms a thousand logs, of which each makes dozens of calls, open slowly."""
 
 Add = Callable[..., object]
 """`ArgumentParser.add_argument` of one command."""
@@ -104,6 +107,7 @@ async def _node(live: config.Live) -> int:
         from quorate_broker import flanking
 
         return await flanking.run(live.file, clock, source, stop)
+    sys.setswitchinterval(SWITCH_S)
     gc.disable()
     from quorate_broker import node
 
