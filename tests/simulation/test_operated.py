@@ -285,7 +285,7 @@ class Caller:
             if not home.is_closed() and not done.done():
                 home.call_soon(lambda: done.done() or done.set_result((status, body)))
 
-        app = admin_app.build(machine.node._view)
+        app = app_of(machine.node)
         task = machine.loop.start(respond(app, method, path, deliver, scheduler))
         try:
             async with asyncio.timeout(2.0 if method == "GET" else 10.0):
@@ -294,6 +294,12 @@ class Caller:
             if machine.loop is not None and not task.done():
                 machine.loop.call_soon(task.cancel)
         return status, json.loads(body) if body else None
+
+
+@functools.lru_cache(maxsize=8)
+def app_of(node):
+    """A broker makes it once."""
+    return admin_app.build(node._view)
 
 
 async def respond(app, method: str, path: str, deliver, scheduler) -> None:
