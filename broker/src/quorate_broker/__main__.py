@@ -30,9 +30,6 @@ from quorate_broker import config, logs, seams
 
 EXIT_CONFIG = 2
 MAX_NODES = 99
-SWITCH_S = 0.0005
-"""So long at most a disk's thread that is ready to go on, or the event loop, waits for the other
-to let it: at Python's 5 ms a thousand logs, of which each makes dozens of calls, open slowly."""
 
 Add = Callable[..., object]
 """`ArgumentParser.add_argument` of one command."""
@@ -107,7 +104,6 @@ async def _node(live: config.Live) -> int:
         from quorate_broker import flanking
 
         return await flanking.run(live.file, clock, source, stop)
-    sys.setswitchinterval(SWITCH_S)
     gc.disable()
     from quorate_broker import node
 
@@ -179,6 +175,16 @@ def inspect_directory(chosen: argparse.Namespace) -> NoReturn:
     sys.exit(1 if report.all_damage else 0)
 
 
+def show_completion(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+    """Print what makes a shell complete commands and options.
+
+    For bash: source <(quorate-broker completion bash)
+    """
+    import shtab
+
+    print(shtab.complete(parser, chosen.shell))
+
+
 # -- the arguments
 
 
@@ -211,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(
         name: str, carry_out: Callable[[argparse.Namespace], None]
     ) -> Callable[..., object]:
-        text = inspect.getdoc(carry_out) or ""
+        text = inspect.getdoc(getattr(carry_out, "func", carry_out)) or ""
         made = commands.add_parser(
             name,
             help=text.partition("\n")[0],
@@ -232,6 +238,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--batches", action="store_true", help="List every batch of every segment.")
     only = "Open no segment: identity, votes and checkpoints only."
     add("--quick", action="store_true", help=only)
+    add = command("completion", functools.partial(show_completion, parser))
+    add("shell", choices=["bash", "zsh", "tcsh"], help="Whose.")
     return parser
 
 

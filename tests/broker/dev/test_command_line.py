@@ -35,3 +35,16 @@ def test_a_node_starts_without_a_library_for_command_lines() -> None:
     )
     done = subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_shell_completes_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["completion", "bash"])
+    script = capsys.readouterr().out
+    asks = "COMP_WORDS=(quorate-broker ins); COMP_CWORD=1; _shtab_quorate_broker"
+    done = subprocess.run(
+        ["bash", "-c", f'{script}\n{asks} quorate-broker ins; echo "${{COMPREPLY[@]}}"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["inspect"]
