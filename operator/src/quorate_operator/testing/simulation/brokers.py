@@ -83,7 +83,8 @@ class Brokers:
         self.processes: dict[str, Process] = {}
         """By uid of the pod."""
         self.became_ready: Callable[[int], None] = lambda node_id: None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[tuple[int, View, asyncio.Future[None]]] = []
+        """For news of that broker, knowing this."""
         cluster.started = self._started
         cluster.stopping = self._stopping
         cluster.stopped = self._stopped
@@ -169,16 +170,25 @@ class Brokers:
             self._join()
             self._replicate()
             self._drain()
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
+            self._tell()
 
-    async def news(self) -> None:
-        """Until something may have changed."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
+    def _tell(self) -> None:
+        """Answers whoever waits for news, where there are any. A connection that may break at any
+        moment is tried all the time."""
+        told = self.views() if self._waiting else {}
+        waiting, self._waiting = self._waiting, []
+        for node_id, known, answered in waiting:
+            if self._trouble.silence or told.get(node_id) != known:
+                if not answered.done():
+                    answered.set_result(None)
+            elif not answered.done():
+                self._waiting.append((node_id, known, answered))
+
+    async def news(self, node_id: int, known: View) -> None:
+        """Until it has something else to tell."""
+        answered = asyncio.get_running_loop().create_future()
+        self._waiting.append((node_id, known, answered))
+        await answered
 
     def _started(self, pod: Json) -> None:
         metadata = pod["metadata"]

@@ -144,10 +144,17 @@ class Fate:
         ]
 
     def _may_lose_a_pod(self) -> bool:
-        """Where what is stored goes with the pod, only while all of it is elsewhere too."""
+        """Where what is stored goes with the pod, only while all of it is elsewhere too, and stays
+        there: a pod that is on its way out may wait for long for its node to say that it has gone.
+        """
         if self.spec["storage"]["type"] != "ephemeral":
             return True
-        return all(self.brokers.bears_the_loss_of(one) for one in self.brokers.members)
+        going = (
+            "deletionTimestamp" in one.pod["metadata"] for one in self.brokers.processes.values()
+        )
+        return not any(going) and all(
+            self.brokers.bears_the_loss_of(one) for one in self.brokers.members
+        )
 
     # ----------------------------------------------------------------- operators and their API
 

@@ -47,11 +47,12 @@ class Hearing:
         """Silence is noticed in time here."""
 
     async def follow(self, host: str, tell: Callable[[View | None], None]) -> None:
+        node_id = _node_id(host)
         last: View | None = None
         first = True
         while True:
             await asyncio.sleep(self._life.random.uniform(0.005, 0.2))
-            view = self._brokers.view(_node_id(host))
+            view = self._brokers.view(node_id)
             if self._life.happens(self._life.trouble.silence):
                 view = None
             if view is None and last is not None:
@@ -62,7 +63,7 @@ class Hearing:
             if view is None:
                 await asyncio.sleep(0.5)
             else:
-                await self._brokers.news()
+                await self._brokers.news(node_id, view)
 
 
 class ModelAdmin:
