@@ -82,7 +82,10 @@ def test_a_broker_that_nobody_asked_for_is_named_and_sent_away(
     def refused() -> bool:
         return f"broker {STRAY_ID} was decommissioned" in three.kubectl("logs", stray)
 
+    def as_it_was() -> bool:
+        members = three.admin(three.status()["leader"]["nodeId"], "/v1/brokers")
+        assert [one["node_id"] for one in members or []] == three.broker_ids()
+        return none_is_told(three)
+
     eventually(refused, deadline_s=60, what="it comes in no more, and says why")
-    members = three.admin(three.status()["leader"]["nodeId"], "/v1/brokers")
-    assert [one["node_id"] for one in members or []] == three.broker_ids()
-    eventually(lambda: none_is_told(three), what="no more to tell")
+    eventually(as_it_was, what="no more to tell")
