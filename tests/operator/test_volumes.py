@@ -171,13 +171,36 @@ def test_claims_of_another_kind_need_the_set_to_be_made_anew_but_not_while_a_pod
     assert recreated(story, live) == []
 
 
+def test_a_permit_whose_pod_may_not_go_gives_way_to_a_set_that_is_to_be_made_anew(scene):
+    story = Story(scene)
+    story.volumes = [scene.volume(n, storage_class="slow") for n in range(3)]
+    live = as_live(render.render(subject_of(story.wish)))
+    live[SET]["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"] = "slow"
+    live[SET]["status"] = {"updateRevision": "new"}
+    live[SET]["metadata"]["annotations"]["quorate.dev/permit"] = "orders-broker-0/uid-broker-0/69"
+    goes = "restart pod orders-broker-0 with a new volume (VolumeReplaced)"
+    assert [one for one in planned(story, live) if "orders-broker-0" in one] == [goes]
+    story.survey = dataclasses.replace(
+        survey(), partitions=(Partition("kafka/orders/0", 1, (1,), (1,)),)
+    )
+    assert [one for one in planned(story, live) if "orders-broker-0" in one] == [
+        "spare pod orders-broker-0"
+    ]
+    story.change(0, spared="69")
+    assert recreated(story, live) == ["make StatefulSet orders-broker anew for other volumes"]
+
+
 def recreated(story: Story, live: dict[tuple[str, str], Any]) -> list[str]:
-    observed = dataclasses.replace(story.wish.observed, children=live)
-    wish = dataclasses.replace(story.wish, observed=observed)
-    found = [str(one) for one in plan(wish, render.render(subject_of(wish)))]
+    found = planned(story, live)
     if story.spec["storage"]["replace"] == "Guided":
         assert not any(one.startswith("apply StatefulSet orders-broker") for one in found)
     return [one for one in found if "make StatefulSet" in one]
+
+
+def planned(story: Story, live: dict[tuple[str, str], Any]) -> list[str]:
+    observed = dataclasses.replace(story.wish.observed, children=live)
+    wish = dataclasses.replace(story.wish, observed=observed)
+    return [str(one) for one in plan(wish, render.render(subject_of(wish)))]
 
 
 LONG_AGO = datetime.timedelta(minutes=10)

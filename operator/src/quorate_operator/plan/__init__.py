@@ -70,9 +70,22 @@ def _all(wish: Wish, desired: tuple[Json, ...]) -> Iterator[Action]:
     yield from scaling.look(wish, lead).steps
     if outgrown:
         yield from volumes.recreation(wish)
-    if not outgrown or permit.held(wish) is not None:
+        yield from _out_of_the_way(wish, restarts.steps)
+    else:
         yield from restarts.steps
     yield from levels.steps(wish, lead, rolling=bool(restarts.remaining))
+
+
+def _out_of_the_way(wish: Wish, steps: tuple[Action, ...]) -> Iterator[Action]:
+    """While the StatefulSet is to be made anew it is not applied, and a permit that is out stands
+    in the way of both: it is used up, or given up where its pod may not go now. That may take long,
+    and be what only the new StatefulSet could mend: a broker that it has too few of."""
+    granted = permit.held(wish)
+    if granted is None:
+        return
+    yield from steps
+    if not steps and not granted[1].terminating:
+        yield permit.spare(granted[0])
 
 
 def informed(wish: Wish, survey: Survey | None) -> Wish:

@@ -82,7 +82,11 @@ class Laws:
         if not self._serves(node_id, pod):
             return
         name = pod["metadata"]["name"]
-        others = [one for other, one in self._taken_down.items() if other != node_id]
+        others = [
+            one
+            for other, one in self._taken_down.items()
+            if other != node_id and self._is_wanted(one)
+        ]
         if others:
             self.broken(f"{name} was taken down while {others} were")
         down = [
