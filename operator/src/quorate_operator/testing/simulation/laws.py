@@ -85,7 +85,7 @@ class Laws:
         others = [
             one
             for other, one in self._taken_down.items()
-            if other != node_id and self._is_wanted(one)
+            if other != node_id and other not in self._brokers.departed
         ]
         if others:
             self.broken(f"{name} was taken down while {others} were")
