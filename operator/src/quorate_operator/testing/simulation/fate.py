@@ -51,8 +51,8 @@ class Fate:
         for node in self.cluster.nodes.values():
             self._bring_back(node)
             self.cluster.label(node, zone=True)
-        for node_id in sorted(self.brokers.members):
-            self.brokers.cut(node_id, off=False)
+        for one in tuple(self.brokers.processes.values()):  # also who never came to be a member
+            self.brokers.cut(one.node_id, off=False)
 
     # ---------------------------------------------------------------------- brokers and nodes
 
