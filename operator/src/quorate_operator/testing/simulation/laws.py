@@ -125,12 +125,9 @@ class Laws:
             self.broken(f"{name} was removed for good while it held {held}")
 
     def _sleeps(self) -> bool:
-        """Hibernated: the pods go, the volumes stay, and all of them come again; also where
-        somebody scaled the set by hand before they were gone."""
-        cluster = self._cluster.find("brokerclusters", "orders")
+        """Hibernated: the pods go, the volumes stay, and all of them come again."""
         workload = self._cluster.find("statefulsets", "orders-broker")
-        asked = cluster is not None and cluster["spec"].get("hibernate", False)
-        return asked or (workload is not None and not workload["spec"]["replicas"])
+        return workload is not None and not workload["spec"]["replicas"]
 
     def _volume(self, node_id: int, name: str) -> None:
         if self.stays(name):

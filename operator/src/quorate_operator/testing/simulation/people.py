@@ -139,9 +139,9 @@ class People(Fate):
     # --------------------------------------------------------------------------- the children
 
     def scales_the_set_by_hand(self) -> bool:
-        """Upwards; what somebody takes away by hand is on them."""
+        """Upwards, and not while it sleeps; what somebody takes away by hand is on them."""
         workload = self.cluster.find("statefulsets", "orders-broker")
-        if workload is None:
+        if workload is None or not workload["spec"]["replicas"]:
             return False
         workload["spec"]["replicas"] += 1
         workload["metadata"]["generation"] += 1
