@@ -6,6 +6,7 @@ elsewhere is left alone.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,11 +67,14 @@ def unpacked(package: str, program: str) -> Path:
     if not (directory / program).exists():
         if shutil.which("apt-get") is None:
             raise BedError(f"missing: {Path(program).name}, of {package} (Debian's name)")
-        with step(f"{Path(program).name}, out of the Debian package {package}"):
-            directory.mkdir(parents=True, exist_ok=True)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        name = Path(program).name
+        fresh = tempfile.TemporaryDirectory(dir=directory.parent)
+        with step(f"{name}, out of the Debian package {package}"), fresh as made:
             run(["apt-get", "update", "-q"])
-            run(["apt-get", "download", "-q", package], directory=directory)
-            run(["dpkg-deb", "-x", *directory.glob(f"{package}_*.deb"), directory])
+            run(["apt-get", "download", "-q", package], directory=Path(made))
+            run(["dpkg-deb", "-x", *Path(made).glob("*.deb"), Path(made) / "whole"])
+            (Path(made) / "whole").rename(directory)
     return directory / program
 
 
