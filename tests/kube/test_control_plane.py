@@ -97,7 +97,4 @@ def test_an_api_server_that_is_away_for_two_minutes_in_a_roll_is_noticed_by_no_c
 
 
 def restart_events(three: BrokerCluster) -> list[Json]:
-    path = f"/apis/events.k8s.io/v1/namespaces/{three.kubectl.namespace}/events"
-    listed: Json | None = three.api.get(path)
-    assert listed is not None
-    return [one for one in listed["items"] if one.get("action") == "Restart"]
+    return [one for one in three.events() if one.get("action") == "Restart"]

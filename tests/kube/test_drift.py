@@ -70,12 +70,8 @@ def stray(three: BrokerCluster) -> Iterator[str]:
 def test_a_broker_that_nobody_asked_for_is_named_and_sent_away(
     three: BrokerCluster, stray: str
 ) -> None:
-    path = f"/apis/events.k8s.io/v1/namespaces/{three.kubectl.namespace}/events"
-
     def told() -> list[str]:
-        listed: Json | None = three.api.get(path)
-        assert listed is not None
-        return [one["note"] for one in listed["items"] if one["reason"] == "UnknownBroker"]
+        return [one["note"] for one in three.events() if one["reason"] == "UnknownBroker"]
 
     assert f"broker {STRAY_ID} is a member" in eventually(told, deadline_s=60, what="told")[0]
 

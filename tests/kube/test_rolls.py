@@ -21,11 +21,7 @@ def uids(three: BrokerCluster) -> dict[str, str]:
 
 def restarts(three: BrokerCluster) -> list[Json]:
     """Events of restarts, oldest first."""
-    path = f"/apis/events.k8s.io/v1/namespaces/{three.kubectl.namespace}/events"
-    listed: Json | None = three.api.get(path)
-    assert listed is not None
-    found = [one for one in listed["items"] if one.get("action") == "Restart"]
-    return sorted(found, key=lambda one: str(one["eventTime"]))
+    return [one for one in three.events() if one.get("action") == "Restart"]
 
 
 def test_a_roll_takes_one_broker_at_a_time_the_leader_last_and_no_client_sees_an_error(

@@ -243,6 +243,12 @@ class BrokerCluster:
         assert found is not None
         return int(found["spec"]["maxUnavailable"])
 
+    def events(self) -> list[Json]:
+        """All that were told in its namespace, oldest first."""
+        found = self.api.get(f"/apis/events.k8s.io/v1/namespaces/{self.kubectl.namespace}/events")
+        assert found is not None
+        return sorted(found["items"], key=lambda one: str(one["eventTime"]))
+
     def kill(self, node_id: int, *, hold: bool = False) -> cluster.Hold:
         """SIGKILL from the node's side; with `hold` it stays dead until the hold is released."""
         namespace = self.kubectl.namespace
